@@ -1,0 +1,1 @@
+"""Data selection and curation for pretraining corpora."""

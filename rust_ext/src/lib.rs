@@ -1,0 +1,10 @@
+//! The native core of `curate`: hot loops over text and numbers, Arrow in and Arrow out.
+//!
+//! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
+
+pub mod error;
+pub mod measure;
+pub mod pool;
+#[cfg(feature = "python")]
+mod python;
+pub mod text;
