@@ -3,6 +3,7 @@
 //! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
 
 pub mod error;
+pub mod hash;
 pub mod measure;
 pub mod pool;
 #[cfg(feature = "python")]
