@@ -6,6 +6,7 @@ pub mod error;
 pub mod hash;
 pub mod measure;
 pub mod pool;
+pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
 pub mod text;
