@@ -189,7 +189,8 @@ def pick(rule: Rule, rows: list[Row]) -> list[Row]:
     groups = [group for group in same.values() if len(group) > 1][: rule.copies]
     first = [row for group in groups for row in group]
     taken = {row["id"] for row in first}
-    picked, num_chars = [], 0
+    picked: list[Row] = []
+    num_chars = 0
     for row in first + [row for row in good if row["id"] not in taken]:
         if len(picked) >= rule.max_docs:
             break

@@ -1,0 +1,84 @@
+# Needs Python >= 3.11, cargo and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := .venv-peers
+CARGO := cargo
+CARGO_FLAGS := --manifest-path rust_ext/Cargo.toml --locked
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUST := $(shell find rust_ext/src -name '*.rs') $(wildcard rust_ext/Cargo.*)
+LINTED := curate tests scripts benchmarks
+DEMO_RECIPE ?= configs/demo.yaml
+DEMO_RUN ?= runs/demo
+PYTEST_ARGS ?=
+
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-fast check format demo bench wheel clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: $(VENV)/.built ## Make .venv with the dependencies and the native extension in release mode.
+
+$(VENV)/.venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "curate needs Python >= 3.11; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.venv pyproject.toml scripts/requirements.py
+	$(BIN)/python scripts/requirements.py dev > $(VENV)/requirements.txt
+	$(PIP) install --quiet --requirement $(VENV)/requirements.txt
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(RUST)
+	$(BIN)/maturin develop --release --locked --quiet > $(VENV)/build.log
+	@touch $@
+
+test: build ## Build and run the whole test suite: Python, then the Rust core without Python.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(CARGO) test --quiet $(CARGO_FLAGS) --no-default-features
+
+test-fast: build ## Run the Python tests that are not marked slow.
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+check: build ## Formats, lints, types, stub, sizes and layers.
+	$(BIN)/ruff format --check $(wildcard $(LINTED))
+	$(BIN)/ruff check $(wildcard $(LINTED))
+	$(BIN)/mypy --strict curate scripts
+	$(BIN)/python -m mypy.stubtest --allowlist scripts/stubtest.allow curate._rust
+	$(CARGO) fmt --manifest-path rust_ext/Cargo.toml --check
+	$(CARGO) clippy --quiet $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(CARGO) clippy --quiet $(CARGO_FLAGS) --all-targets --no-default-features -- -D warnings
+	$(BIN)/python scripts/sizes.py
+	$(BIN)/python -m pytest tests/test_contracts.py
+
+format: build ## Rewrite the sources in the house format.
+	$(BIN)/ruff format $(wildcard $(LINTED))
+	$(BIN)/ruff check --fix-only --quiet $(wildcard $(LINTED))
+	$(CARGO) fmt --manifest-path rust_ext/Cargo.toml
+
+demo: build ## Run the main job on the sample text and say where the result is.
+	$(BIN)/curate run $(DEMO_RECIPE)
+	@test -f $(DEMO_RUN)/report.html
+	@echo "curated shards: $(abspath $(DEMO_RUN)/curated)"
+	@ls -1 $(DEMO_RUN)/curated
+	@echo "report:         $(abspath $(DEMO_RUN)/report.html)"
+
+$(PEERS)/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+bench: build $(PEERS)/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
+	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
+
+wheel: build ## Build the wheel into dist/.
+	$(BIN)/maturin build --release --locked --quiet --out dist
+
+clean: ## Remove everything that was built, the environments included.
+	rm -rf $(VENV) $(PEERS) dist rust_ext/target curate/_rust*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
