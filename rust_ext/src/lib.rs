@@ -5,6 +5,7 @@
 pub mod error;
 pub mod hash;
 pub mod measure;
+pub mod ngram;
 pub mod pool;
 pub mod pystr;
 #[cfg(feature = "python")]
