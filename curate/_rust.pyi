@@ -2,10 +2,14 @@
 
 from typing import Final, final
 
+import pyarrow as pa
+
 BUILD_PROFILE: Final[str]
 
 def blake3_hex(data: bytes) -> str: ...
 def hash_file(path: str) -> str: ...
+def measure(texts: pa.Array, spec: str, num_threads: int) -> pa.RecordBatch: ...
+def measure_words(texts: pa.Array, words: pa.Array, spec: str) -> pa.RecordBatch: ...
 
 @final
 class Hasher:

@@ -2,6 +2,7 @@
 //!
 //! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
 
+pub mod document;
 pub mod error;
 pub mod hash;
 pub mod measure;
@@ -11,3 +12,4 @@ pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
 pub mod text;
+pub mod uax29;

@@ -1,11 +1,31 @@
 //! The fused pass: every enabled group of signals over each document, in one scan.
 //!
 //! A group sees one document at a time through [`Views`] and keeps its own output columns, so a pass
-//! of many groups gives the same bytes as many passes of one group.
+//! of many groups gives the same bytes as many passes of one group. Rows depend on their own text
+//! alone, so neither threads nor chunks show in the result.
 
-use arrow_array::ArrayRef;
+use std::ops::Range;
+use std::sync::Arc;
 
-use crate::text::Views;
+use arrow_array::builder::BooleanBuilder;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef, LargeBinaryArray, LargeListArray, RecordBatch, make_array};
+use arrow_data::transform::MutableArrayData;
+use arrow_schema::{ArrowError, Field, Schema};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
+use crate::document::Document;
+use crate::error::{Error, Result};
+use crate::pool;
+use crate::text::{MAX_TEXT_BYTES, Segments, Split, Views, WordMode, splitter};
+
+/// Column that is true where the text is not valid UTF-8; the first of every pass.
+pub const INVALID_UTF8: &str = "input.invalid_utf8";
+
+/// A chunk of documents is not made smaller than this for the sake of more threads.
+const MIN_CHUNK_BYTES: usize = 256 << 10;
+/// More chunks than threads, so that a thread with light documents helps the others.
+const CHUNKS_PER_THREAD: usize = 4;
 
 /// A group of signals: one output row per document, columns named `stage.measure`.
 pub trait Signals: Send {
@@ -15,4 +35,172 @@ pub trait Signals: Send {
     fn push_null(&mut self);
     /// The columns, in a fixed order, with as many rows as were pushed.
     fn finish(self: Box<Self>) -> Vec<(String, ArrayRef)>;
+    /// Whether `push` reads the words; a pass in which no group does has none.
+    fn reads_words(&self) -> bool {
+        true
+    }
+}
+
+/// Makes a group with no rows yet; called once per chunk of documents.
+pub type Make = Box<dyn Fn() -> Box<dyn Signals> + Send + Sync>;
+
+/// What one pass measures.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Names of the groups; their order does not matter.
+    pub groups: Vec<String>,
+    /// How text is split into words.
+    pub words: WordMode,
+    /// Settings of the token counters, one object each.
+    #[serde(default)]
+    pub tokens: Vec<serde_json::Value>,
+}
+
+impl Spec {
+    /// Read a spec from JSON.
+    ///
+    /// # Errors
+    /// `Error::Config` for anything else than the fields above.
+    pub fn parse(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| Error::Config(format!("measure spec: {error}")))
+    }
+
+    /// The makers of the enabled groups, in the order of their columns.
+    fn makers(&self) -> Result<Vec<Make>> {
+        let known: [(&str, Make); 1] = [("document", Box::new(|| Box::<Document>::default()))];
+        for name in &self.groups {
+            if !known.iter().any(|(other, _)| other == name) {
+                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                return Err(Error::Config(format!("groups are {}, not: {name}", names.join(", "))));
+            }
+        }
+        let enabled = |name: &str| self.groups.iter().any(|other| other == name);
+        Ok(known.into_iter().filter(|(name, _)| enabled(name)).map(|(_, make)| make).collect())
+    }
+}
+
+/// Measure every document of `texts`.
+///
+/// # Errors
+/// `Error::Config` for an unknown group or word mode.
+pub fn measure(texts: &LargeBinaryArray, spec: &Spec, num_threads: usize) -> Result<RecordBatch> {
+    Pass { texts, given: None, makers: spec.makers()?, split: splitter(spec.words)? }.run(num_threads)
+}
+
+/// Measure every document of `texts`, with the words of each given instead of found.
+///
+/// # Errors
+/// As [`measure`]; `Error::Data` when the arrays differ in length or the words are not strings.
+pub fn measure_words(texts: &LargeBinaryArray, words: &LargeListArray, spec: &Spec) -> Result<RecordBatch> {
+    if texts.len() != words.len() {
+        return Err(Error::Data(format!("{} texts but {} lists of words", texts.len(), words.len())));
+    }
+    if words.values().as_string_opt::<i64>().is_none() {
+        return Err(Error::Data(format!("words must be large_string, not: {}", words.value_type())));
+    }
+    Pass { texts, given: Some(words), makers: spec.makers()?, split: |_, _| () }.run(1)
+}
+
+struct Pass<'a> {
+    texts: &'a LargeBinaryArray,
+    given: Option<&'a LargeListArray>,
+    makers: Vec<Make>,
+    split: Split,
+}
+
+type Columns = Vec<(String, ArrayRef)>;
+
+impl Pass<'_> {
+    fn run(&self, num_threads: usize) -> Result<RecordBatch> {
+        let chunks = chunks(self.texts, num_threads);
+        let parts: Vec<Columns> = if chunks.len() == 1 {
+            chunks.into_iter().map(|rows| self.measure_rows(rows)).collect()
+        } else {
+            pool::run(num_threads, || chunks.into_par_iter().map(|rows| self.measure_rows(rows)).collect())?
+        };
+        concat(&parts, self.texts.len())
+    }
+
+    fn measure_rows(&self, rows: Range<usize>) -> Columns {
+        let mut groups: Vec<_> = self.makers.iter().map(|make| make()).collect();
+        let split = groups.iter().any(|group| group.reads_words()).then_some(self.split);
+        let mut invalid = BooleanBuilder::with_capacity(rows.len());
+        let mut segments = Segments::default();
+        for row in rows {
+            let bytes = self.texts.is_valid(row).then(|| self.texts.value(row));
+            let text = bytes.map(simdutf8::basic::from_utf8);
+            invalid.append_value(matches!(text, Some(Err(_))));
+            match text {
+                Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
+                    let doc = self.view(row, text, split, &mut segments);
+                    groups.iter_mut().for_each(|group| group.push(&doc));
+                }
+                _ => groups.iter_mut().for_each(|group| group.push_null()),
+            }
+        }
+        let mut columns: Columns = vec![(INVALID_UTF8.into(), Arc::new(invalid.finish()))];
+        columns.extend(groups.into_iter().flat_map(Signals::finish));
+        columns
+    }
+
+    fn view<'a>(
+        &self,
+        row: usize,
+        text: &'a str,
+        split: Option<Split>,
+        segments: &'a mut Segments,
+    ) -> Views<'a> {
+        match self.given {
+            None => segments.view(text, split),
+            Some(lists) => {
+                let list = lists.value(row);
+                let words = list.as_string_opt::<i64>().into_iter().flat_map(|words| words.iter().flatten());
+                segments.view_given(text, words)
+            }
+        }
+    }
+}
+
+/// Cut the rows into ranges of about equal bytes; one range for one thread.
+fn chunks(texts: &LargeBinaryArray, num_threads: usize) -> Vec<Range<usize>> {
+    let offsets = texts.value_offsets();
+    let num_bytes =
+        |rows: &Range<usize>| usize::try_from(offsets[rows.end] - offsets[rows.start]).unwrap_or(0);
+    let all = 0..texts.len();
+    if num_threads <= 1 {
+        return vec![all];
+    }
+    let max_bytes = (num_bytes(&all) / (num_threads * CHUNKS_PER_THREAD)).max(MIN_CHUNK_BYTES);
+    let mut out = Vec::new();
+    let mut start = 0;
+    for end in 1..texts.len() {
+        if num_bytes(&(start..end)) >= max_bytes {
+            out.push(start..end);
+            start = end;
+        }
+    }
+    out.push(start..texts.len());
+    out
+}
+
+fn concat(parts: &[Columns], num_rows: usize) -> Result<RecordBatch> {
+    let first = parts.first().map_or(&[][..], Vec::as_slice);
+    let wrong = |error: ArrowError| Error::Data(format!("columns of a pass do not fit: {error}"));
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    for (index, (name, only)) in first.iter().enumerate() {
+        fields.push(Field::new(name, only.data_type().clone(), true));
+        if parts.len() == 1 {
+            arrays.push(Arc::clone(only));
+            continue;
+        }
+        let pieces: Vec<_> = parts.iter().map(|part| part[index].1.to_data()).collect();
+        let mut joined = MutableArrayData::new(pieces.iter().collect(), false, num_rows);
+        for (piece, data) in pieces.iter().enumerate() {
+            joined.try_extend(piece, 0, data.len()).map_err(wrong)?;
+        }
+        arrays.push(make_array(joined.freeze()));
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(wrong)
 }

@@ -2,9 +2,69 @@
 
 use std::path::PathBuf;
 
+use arrow_array::{Array, LargeBinaryArray, LargeListArray, RecordBatch, make_array};
+use arrow_data::ArrayData;
+use arrow_pyarrow::PyArrowType;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
-use crate::hash;
+use crate::error::{Error, Result};
+use crate::{hash, measure};
+
+/// Run `job` without the interpreter; its errors become those of `curate.errors`.
+fn leave<T: Send>(py: Python<'_>, job: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    py.detach(job).map_err(|error| raise(py, &error))
+}
+
+fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let name = match error {
+        Error::Config(_) => "ConfigError",
+        Error::Data(_) => "DataError",
+    };
+    let class = py.import("curate.errors").and_then(|module| module.getattr(name));
+    match class.and_then(|class| Ok(class.cast_into::<PyType>()?)) {
+        Ok(class) => PyErr::from_type(class, error.to_string()),
+        Err(failure) => failure,
+    }
+}
+
+/// The array that Python passed, as the type that the core wants.
+fn downcast<T: Array + Clone + 'static>(
+    py: Python<'_>,
+    name: &str,
+    data: PyArrowType<ArrayData>,
+) -> PyResult<T> {
+    let array = make_array(data.0);
+    array.as_any().downcast_ref::<T>().cloned().ok_or_else(|| {
+        raise(py, &Error::Data(format!("{name} has the wrong Arrow type: {}", array.data_type())))
+    })
+}
+
+/// Measure every document of a large_binary array. See `measure::measure`.
+#[pyfunction]
+#[pyo3(name = "measure")]
+fn measure_texts(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    spec: &str,
+    num_threads: usize,
+) -> PyResult<PyArrowType<RecordBatch>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    leave(py, || measure::measure(&texts, &measure::Spec::parse(spec)?, num_threads)).map(PyArrowType)
+}
+
+/// Measure documents whose words are given as large_list<large_string>. See `measure::measure_words`.
+#[pyfunction]
+fn measure_words(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    words: PyArrowType<ArrayData>,
+    spec: &str,
+) -> PyResult<PyArrowType<RecordBatch>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    let words: LargeListArray = downcast(py, "words", words)?;
+    leave(py, || measure::measure_words(&texts, &words, &measure::Spec::parse(spec)?)).map(PyArrowType)
+}
 
 /// First 128 bits of the BLAKE3 hash of `data`, lower-case hex.
 #[pyfunction]
@@ -46,7 +106,7 @@ mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{Hasher, blake3_hex, hash_file};
+    use super::{Hasher, blake3_hex, hash_file, measure_texts, measure_words};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

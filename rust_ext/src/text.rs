@@ -1,5 +1,13 @@
 //! The views of one document that every native measurement reads: characters, words and lines.
 
+use memchr::memchr_iter;
+
+use crate::error::{Error, Result};
+use crate::uax29;
+
+/// Documents of this many bytes or more get no row: spans are 32 bits wide.
+pub const MAX_TEXT_BYTES: usize = u32::MAX as usize;
+
 /// A byte range of the document's text, on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -10,10 +18,23 @@ pub struct Span {
 }
 
 impl Span {
+    /// A span of byte positions below 4 GiB.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "texts are below 4 GiB")]
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
     /// The slice of `text` that this span names; empty where the span is not of this text.
     #[must_use]
     pub fn of<'a>(&self, text: &'a str) -> &'a str {
         text.get(self.start as usize..self.end as usize).unwrap_or("")
+    }
+
+    /// Bytes in the span.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        (self.end - self.start) as usize
     }
 }
 
@@ -37,8 +58,108 @@ pub struct Views<'a> {
     pub is_ascii: bool,
     /// Unicode scalar values in `text`.
     pub num_chars: usize,
-    /// Words in order, in the mode of the pass; no span is empty.
+    /// The string that the spans in `words` index: `text` itself, or the given words one after another.
+    pub words_text: &'a str,
+    /// Words in order, in the mode of the pass; no span is empty. They index `words_text`, not `text`.
     pub words: &'a [Span],
     /// The pieces of `text` between `\n` characters (as Python's `text.split("\n")`), without the `\n`.
     pub lines: &'a [Span],
+}
+
+impl<'a> Views<'a> {
+    /// The word at `index` of `words`.
+    #[must_use]
+    pub fn word(&self, index: usize) -> &'a str {
+        self.words.get(index).map_or("", |span| span.of(self.words_text))
+    }
+
+    /// All words in order.
+    pub fn iter_words(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        let text = self.words_text;
+        self.words.iter().map(move |span| span.of(text))
+    }
+
+    /// All lines in order.
+    pub fn iter_lines(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        let text = self.text;
+        self.lines.iter().map(move |span| span.of(text))
+    }
+}
+
+/// Appends the words of a text to a list.
+pub type Split = fn(&str, &mut Vec<Span>);
+
+/// The word splitter of a mode.
+///
+/// # Errors
+/// `Error::Config` for a mode that this build does not have.
+pub fn splitter(mode: WordMode) -> Result<Split> {
+    match mode {
+        WordMode::Uax29 => Ok(uax29::split),
+        WordMode::DatatroveEn => Err(Error::Config("words is not in this build: datatrove-en".into())),
+    }
+}
+
+/// Segments documents one after another into the same buffers.
+#[derive(Debug, Default)]
+pub struct Segments {
+    words: Vec<Span>,
+    lines: Vec<Span>,
+    words_text: String,
+}
+
+impl Segments {
+    /// Segment `text`; without `split` it has no words.
+    pub fn view<'a>(&'a mut self, text: &'a str, split: Option<Split>) -> Views<'a> {
+        self.words.clear();
+        if let Some(split) = split {
+            split(text, &mut self.words);
+        }
+        self.finish(text, false)
+    }
+
+    /// Segment `text`, with the words given by the caller; empty words are dropped.
+    pub fn view_given<'a, 'w>(
+        &'a mut self,
+        text: &'a str,
+        words: impl Iterator<Item = &'w str>,
+    ) -> Views<'a> {
+        self.words.clear();
+        self.words_text.clear();
+        for word in words.filter(|word| !word.is_empty()) {
+            let start = self.words_text.len();
+            self.words_text.push_str(word);
+            self.words.push(Span::new(start, self.words_text.len()));
+        }
+        self.finish(text, true)
+    }
+
+    fn finish<'a>(&'a mut self, text: &'a str, given: bool) -> Views<'a> {
+        split_lines(text, &mut self.lines);
+        let is_ascii = text.is_ascii();
+        Views {
+            text,
+            is_ascii,
+            num_chars: if is_ascii { text.len() } else { count_chars(text) },
+            words_text: if given { &self.words_text } else { text },
+            words: &self.words,
+            lines: &self.lines,
+        }
+    }
+}
+
+/// Number of Unicode scalar values of `text`.
+#[must_use]
+pub fn count_chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn split_lines(text: &str, lines: &mut Vec<Span>) {
+    lines.clear();
+    let mut start = 0;
+    for end in memchr_iter(b'\n', text.as_bytes()) {
+        lines.push(Span::new(start, end));
+        start = end + 1;
+    }
+    lines.push(Span::new(start, text.len()));
 }

@@ -1,0 +1,87 @@
+"""Typed faces of the native text measurements: one call per batch.
+
+Stages say what they want in a `NativeSpec`; the driver joins the specs of all stages and makes one call.
+A pass of many groups gives the same columns as many passes of one group. Rows depend on their own text
+alone, so neither the batch split nor the number of threads shows in the result.
+
+Not here: what the columns mean (measure/), decisions over them (filters/).
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from curate import _rust
+from curate.errors import ConfigError, DataError
+
+WordMode = Literal["uax29", "datatrove-en"]
+"""How text is split into words: Unicode UAX #29, or the English splitting of datatrove."""
+
+INVALID_UTF8 = "input.invalid_utf8"
+"""First column of every pass: true where the text is not valid UTF-8, else false; never null."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NativeSpec:
+    """What a stage wants from the one native pass over the text."""
+
+    groups: frozenset[str] = field(default_factory=frozenset)
+    """Names of groups of signals, such as `document` or `gopher`."""
+    words: WordMode | None = None
+    """How words are split; None where no group reads words, or where another stage may choose."""
+    tokens: tuple[str, ...] = ()
+    """Settings of token counters, each one canonical JSON object."""
+
+    @staticmethod
+    def union(specs: Iterable["NativeSpec"]) -> "NativeSpec":
+        """Join specs into that of one pass.
+
+        Raises:
+            ConfigError: Two specs split words in different ways.
+        """
+        groups: frozenset[str] = frozenset()
+        tokens: dict[str, None] = {}
+        modes: set[WordMode] = set()
+        for spec in specs:
+            groups |= spec.groups
+            tokens.update(dict.fromkeys(spec.tokens))
+            modes |= {spec.words} if spec.words else set()
+        if len(modes) > 1:
+            raise ConfigError(f"one pass splits words in one way only: {', '.join(sorted(modes))}")
+        return NativeSpec(groups=groups, words=next(iter(modes), None), tokens=tuple(tokens))
+
+    def to_json(self) -> str:
+        """Write the spec as the native pass reads it."""
+        tokens: list[Any] = [json.loads(settings) for settings in self.tokens]
+        return json.dumps({"groups": sorted(self.groups), "words": self.words or "uax29", "tokens": tokens})
+
+
+def measure(texts: pa.Array, spec: NativeSpec, *, num_threads: int = 1) -> pa.RecordBatch:
+    """Measure every document, one row each; null or invalid texts give a row of nulls.
+
+    `texts` is large_binary or any other string or binary array; the bytes need not be UTF-8. The interpreter
+    is free while it runs. Memory: the columns, plus about 40 bytes per word of the largest document on each
+    thread.
+    """
+    if num_threads < 1:
+        raise ConfigError(f"num_threads must be at least 1: {num_threads}")
+    return _rust.measure(_large_binary(texts), spec.to_json(), num_threads)
+
+
+def measure_words(texts: pa.Array, words: pa.Array, spec: NativeSpec) -> pa.RecordBatch:
+    """Measure as `measure` does, with the words of each document given; empty words are dropped."""
+    if not (pa.types.is_list(words.type) or pa.types.is_large_list(words.type)):
+        raise DataError(f"words must be lists of strings: {words.type}")
+    given = words.cast(pa.large_list(pa.large_string()))
+    return _rust.measure_words(_large_binary(texts), given, spec.to_json())
+
+
+def _large_binary(texts: pa.Array) -> pa.Array:
+    if pa.types.is_large_binary(texts.type):
+        return texts
+    if texts.type not in (pa.string(), pa.large_string(), pa.binary()):
+        raise DataError(f"texts must be strings or binary: {texts.type}")
+    return texts.cast(pa.large_binary())

@@ -1,0 +1,83 @@
+//! Sizes of a document and its content id.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_array::builder::{FixedSizeBinaryBuilder, UInt32Builder};
+
+use crate::hash;
+use crate::measure::Signals;
+use crate::text::Views;
+
+const COUNTS: [&str; 6] = [
+    "document.num_bytes",
+    "document.num_chars",
+    "document.num_words",
+    "document.num_lines",
+    "document.num_sentences",
+    "document.num_paragraphs",
+];
+
+/// `doc_id` and the `document.*` columns.
+pub struct Document {
+    ids: FixedSizeBinaryBuilder,
+    counts: [UInt32Builder; COUNTS.len()],
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self { ids: FixedSizeBinaryBuilder::new(16), counts: std::array::from_fn(|_| UInt32Builder::new()) }
+    }
+}
+
+impl Signals for Document {
+    fn push(&mut self, doc: &Views<'_>) {
+        // The width is the builder's own, so this cannot fail.
+        let _ = self.ids.append_value(hash::id(doc.text.as_bytes()));
+        let values = [
+            doc.text.len(),
+            doc.num_chars,
+            doc.words.len(),
+            num_lines(doc),
+            num_sentences(doc.text),
+            num_paragraphs(doc),
+        ];
+        for (column, value) in self.counts.iter_mut().zip(values) {
+            column.append_value(u32::try_from(value).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn push_null(&mut self) {
+        self.ids.append_null();
+        self.counts.iter_mut().for_each(UInt32Builder::append_null);
+    }
+
+    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+        let mut columns: Vec<(String, ArrayRef)> = vec![("doc_id".into(), Arc::new(self.ids.finish()))];
+        for (name, column) in COUNTS.iter().zip(&mut self.counts) {
+            columns.push(((*name).into(), Arc::new(column.finish())));
+        }
+        columns
+    }
+}
+
+/// Lines as a reader counts them: a `\n` at the very end starts no further line; no text, no line.
+fn num_lines(doc: &Views<'_>) -> usize {
+    doc.lines.len() - usize::from(doc.text.is_empty() || doc.text.ends_with('\n'))
+}
+
+/// Runs of non-blank lines.
+fn num_paragraphs(doc: &Views<'_>) -> usize {
+    let mut count = 0;
+    let mut was_blank = true;
+    for line in doc.iter_lines() {
+        let is_blank = line.chars().all(char::is_whitespace);
+        count += usize::from(was_blank && !is_blank);
+        was_blank = is_blank;
+    }
+    count
+}
+
+fn num_sentences(text: &str) -> usize {
+    text.matches(['.', '!', '?']).count()
+}
