@@ -11,5 +11,6 @@ pub mod pool;
 pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
+pub mod sample;
 pub mod text;
 pub mod uax29;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
-use crate::{hash, measure};
+use crate::{hash, measure, sample};
 
 /// Run `job` without the interpreter; its errors become those of `curate.errors`.
 fn leave<T: Send>(py: Python<'_>, job: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
@@ -38,6 +38,11 @@ fn downcast<T: Array + Clone + 'static>(
     array.as_any().downcast_ref::<T>().cloned().ok_or_else(|| {
         raise(py, &Error::Data(format!("{name} has the wrong Arrow type: {}", array.data_type())))
     })
+}
+
+/// An array for Python.
+fn wrap(array: impl Array) -> PyArrowType<ArrayData> {
+    PyArrowType(array.to_data())
 }
 
 /// Measure every document of a large_binary array. See `measure::measure`.
@@ -100,13 +105,56 @@ impl Hasher {
     }
 }
 
+/// One number in (0, 1) per document id. See `sample::hash_uniform`.
+#[pyfunction]
+fn hash_uniform(
+    py: Python<'_>,
+    ids: PyArrowType<ArrayData>,
+    seed: u64,
+    purpose: &str,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let ids = downcast(py, "ids", ids)?;
+    leave(py, || sample::hash_uniform(&ids, seed, purpose)).map(wrap)
+}
+
+/// One key `score / temperature + Gumbel` per document. See `sample::gumbel_keys`.
+#[pyfunction]
+fn gumbel_keys(
+    py: Python<'_>,
+    ids: PyArrowType<ArrayData>,
+    scores: PyArrowType<ArrayData>,
+    temperature: f64,
+    seed: u64,
+    purpose: &str,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let (ids, scores) = (downcast(py, "ids", ids)?, downcast(py, "scores", scores)?);
+    leave(py, || sample::gumbel_keys(&ids, &scores, temperature, seed, purpose)).map(wrap)
+}
+
+/// Natural logarithms of weights. See `sample::log_weights`.
+#[pyfunction]
+fn log_weights(py: Python<'_>, weights: PyArrowType<ArrayData>) -> PyResult<PyArrowType<ArrayData>> {
+    let weights = downcast(py, "weights", weights)?;
+    leave(py, || Ok(sample::log_weights(&weights))).map(wrap)
+}
+
+/// Integers in the order of floats. See `sample::order_keys`.
+#[pyfunction]
+fn order_keys(py: Python<'_>, values: PyArrowType<ArrayData>) -> PyResult<PyArrowType<ArrayData>> {
+    let values = downcast(py, "values", values)?;
+    leave(py, || Ok(sample::order_keys(&values))).map(wrap)
+}
+
 /// `curate._rust`: the list of exports.
 #[pymodule(gil_used = false)]
 mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{Hasher, blake3_hex, hash_file, measure_texts, measure_words};
+    use super::{
+        Hasher, blake3_hex, gumbel_keys, hash_file, hash_uniform, log_weights, measure_texts, measure_words,
+        order_keys,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,1 @@
+"""Duplicates: who is a copy of whom (resolve), and which copy stays (plan)."""
