@@ -181,8 +181,6 @@ def explain(
     row: Mapping[str, Any],
     columns: pl.DataFrame,
     rules: Sequence[Rule] = (),
-    id: str | None = None,
-    source: str | None = None,
     duplicates: Mapping[str, DuplicateFacts] | None = None,
     selection: SelectionFacts | None = None,
 ) -> Explanation:
@@ -190,11 +188,9 @@ def explain(
 
     Args:
         shard: Shard key.
-        row: One row of the plan's rows table, as a mapping.
+        row: One row of the plan's rows table as a mapping; may have the input's `id` and `source` too.
         columns: One row: the columns that the rules read; of no row for a document that could not be read.
         rules: Rules of the recipe, in order.
-        id: The input's id.
-        source: The input's source.
         duplicates: Facts per duplicate reason, e.g. `exact.duplicate`.
         selection: Facts about the draw, if the document came that far.
     """
@@ -209,8 +205,8 @@ def explain(
         shard=shard,
         row=int(row["row"]),
         doc_id="" if row["doc_id"] is None else row["doc_id"].hex(),
-        id=id,
-        source=source,
+        id=row.get("id"),
+        source=row.get("source"),
         pool=row.get("pool"),
         kept=not reasons,
         tokens=int(row["tokens"]),

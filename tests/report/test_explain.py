@@ -158,7 +158,7 @@ def test_the_explanation_is_plain_json() -> None:
 
 
 def test_hostile_names_cannot_control_the_terminal() -> None:
-    text = make(id="a\x1b[2J\u202e\nfake line", source="\r").text()
+    text = make(row=row() | {"id": "a\x1b[2J\u202e\nfake line", "source": "\r"}).text()
     assert "\x1b" not in text and "\u202e" not in text and "\r" not in text
     assert not [line for line in text.splitlines() if line.startswith("fake")]
 
