@@ -1,0 +1,34 @@
+"""What every measuring stage is: frozen settings, a name, a version, columns, and what it wants from the native pass."""
+
+from functools import cache
+from typing import ClassVar
+
+import pyarrow as pa
+
+from curate import text
+from curate.schema import Settings, fingerprint
+
+
+class StageModel(Settings):
+    """Base of the stages; a change of what a stage measures raises its `version`."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def needs(self) -> text.NativeSpec:
+        """What this stage wants from the one native pass."""
+        raise NotImplementedError
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that this stage measures, in order."""
+        return _columns(self.needs())
+
+    def fingerprint(self) -> str:
+        """Hash of name, version and settings: what decides the columns of a given text."""
+        return fingerprint([self.name, self.version, self.model_dump(mode="json")])
+
+
+@cache
+def _columns(spec: text.NativeSpec) -> tuple[str, ...]:
+    names = text.measure(pa.array([], pa.large_binary()), spec).schema.names
+    return tuple(name for name in names if name != text.INVALID_UTF8)
