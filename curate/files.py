@@ -5,7 +5,7 @@ after a crash a name either holds all of its bytes or does not exist. `create_js
 so that of several writers exactly one wins. The cost is two fsyncs a file, a few milliseconds each on a disk.
 
 Temporary names are `.<name>.tmp-<random>`; what a killed process leaves is found by `is_temporary`. Not here:
-object stores (shards.py), which files count as committed (runs.py).
+object stores (shards.py), which files count as committed (runs).
 """
 
 import contextlib
@@ -25,8 +25,69 @@ MAX_JSON_BYTES = 256 << 20
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file name is one that `atomic_file` or `create_json` uses before the file is whole."""
+    """Tell whether a file name is one that a file has before it is whole."""
     return name.startswith(".") and _TEMPORARY in name
+
+
+class NewFile:
+    """A file under its temporary name: write to `handle`, `seal`, then `publish`.
+
+    Used as a context manager it is removed on leaving, unless it was published. The folder must exist; who
+    publishes syncs the folder (`sync_dir`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".{path.name}{_TEMPORARY}{uuid.uuid4().hex[:12]}")
+        self.handle = _open_new(self._temporary)
+
+    def write(self, data: bytes) -> None:
+        """Append `data`; an error of the disk names the file."""
+        with self._naming_errors():
+            self.handle.write(data)
+
+    def seal(self) -> None:
+        """Make the content survive a crash; nothing can be written any more."""
+        with self._naming_errors():
+            self.handle.flush()
+            os.fsync(self.handle.fileno())
+            self.handle.close()
+
+    def publish(self) -> None:
+        """Give the file its name, replacing what had it."""
+        self._temporary.replace(self.path)
+
+    def publish_if_absent(self) -> bool:
+        """Give the file its name, or remove it and return False where something has that name."""
+        try:
+            self.path.hardlink_to(self._temporary)
+        except FileExistsError:
+            return False
+        finally:
+            self._temporary.unlink()
+        return True
+
+    def discard(self) -> None:
+        """Remove the file if it was not published; errors of a broken disk are ignored."""
+        with contextlib.suppress(OSError):
+            self.handle.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+    def __enter__(self) -> "NewFile":
+        return self
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        self.discard()
+        if isinstance(exc, OSError):
+            _raise_with_path(exc, self._temporary)
+
+    @contextlib.contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            _raise_with_path(exc, self._temporary)
 
 
 @contextlib.contextmanager
@@ -35,12 +96,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     The folder must exist. On any exception the temporary file is removed and the old file is as it was.
     """
-    temporary = _temporary_name(path)
-    with _cleaning(temporary):
-        with _open_new(temporary) as handle:
-            yield handle
-            _sync_handle(handle)
-        temporary.replace(path)
+    with NewFile(path) as new:
+        yield new.handle
+        new.seal()
+        new.publish()
     sync_dir(path.parent)
 
 
@@ -51,19 +110,13 @@ def create_json(path: Path, value: Any) -> bool:
     """
     if path.exists():
         return False
-    temporary = _temporary_name(path)
-    with _cleaning(temporary):
-        with _open_new(temporary) as handle:
-            handle.write(_to_json(value))
-            _sync_handle(handle)
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            temporary.unlink()
-            return False
-        temporary.unlink()
+    data = _to_json(value)
+    with NewFile(path) as new:
+        new.handle.write(data)
+        new.seal()
+        created = new.publish_if_absent()
     sync_dir(path.parent)
-    return True
+    return created
 
 
 def replace_json(path: Path, value: Any) -> None:
@@ -108,45 +161,19 @@ def sync_dir(path: Path) -> None:
     """Make the names in a folder survive a crash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _sync(descriptor, path)
+        os.fsync(descriptor)
+    except OSError as exc:
+        _raise_with_path(exc, path)
     finally:
         os.close(descriptor)
-
-
-def _temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_TEMPORARY}{uuid.uuid4().hex[:12]}")
 
 
 def _open_new(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
-def _sync_handle(handle: BinaryIO) -> None:
-    handle.flush()
-    _sync(handle.fileno(), Path(handle.name))
-
-
-def _sync(descriptor: int, path: Path) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as exc:
-        _raise_with_path(exc, path)
-
-
-@contextlib.contextmanager
-def _cleaning(temporary: Path) -> Iterator[None]:
-    """Remove `temporary` if the block fails; name it in an error that has no path (a full disk has none)."""
-    try:
-        yield
-    except BaseException as exc:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(exc, OSError):
-            _raise_with_path(exc, temporary)
-        raise
-
-
 def _raise_with_path(exc: OSError, path: Path) -> NoReturn:
+    """Raise again, with a path where the error has none: that of a full disk has none."""
     if exc.filename is None and exc.errno is not None:
         raise OSError(exc.errno, exc.strerror, str(path)) from exc
     raise exc
