@@ -48,7 +48,7 @@ check: build ## Formats, lints, types, stub, sizes and layers.
 	$(BIN)/ruff format --check $(wildcard $(LINTED))
 	$(BIN)/ruff check $(wildcard $(LINTED))
 	$(BIN)/mypy --strict curate scripts
-	$(BIN)/python -m mypy.stubtest --allowlist scripts/stubtest.allow curate._rust
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist scripts/stubtest.allow curate._rust
 	$(CARGO) fmt --manifest-path rust_ext/Cargo.toml --check
 	$(CARGO) clippy --quiet $(CARGO_FLAGS) --all-targets -- -D warnings
 	$(CARGO) clippy --quiet $(CARGO_FLAGS) --all-targets --no-default-features -- -D warnings
