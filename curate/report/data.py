@@ -1,30 +1,18 @@
-"""Count what the report shows, in one pass over the parts of a plan.
+"""Build the report of a plan: count its parts once, then bring the counts to the order of the funnel.
 
-Memory is bounded by one part and by (sources x steps + reasons) counters; all counters are integers, so
-the answer does not depend on how shards are cut into parts. Examples are the documents with the least salted
-hash of `doc_id` per reason: a fair sample without a generator, the same for every split of the parts.
-
-Not here: the shape of the numbers (model.py), bins (histograms.py), looks (html.py).
+Memory is one part and the counters of counts.py. Not here: the shape of the numbers (model.py), looks (html.py).
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from curate.report.histograms import Counter
+from curate.report.counts import Counts
 from curate.report.model import (
     FORMAT,
     KEPT,
     Example,
     Kind,
-    Part,
     Reason,
     Report,
     ReportInput,
@@ -37,16 +25,7 @@ from curate.schema import NULL_SUFFIX
 
 ALWAYS_SHOWN = ("document.num_bytes", "tokens.count")
 MAX_HISTOGRAMS = 40
-MAX_SOURCES = 10_000
-NUM_EXAMPLES = 3
 EXAMPLE_CHARS = 600
-NO_ID_KEY = 2**64 - 1
-"""Sorts rows without a doc_id last; they were not read, so they have no content to be told apart by."""
-NO_SOURCE = "(none)"
-OTHER_SOURCE = "(other)"
-
-Pair = tuple[int, int]
-"""Documents and tokens."""
 
 
 def build_report(given: ReportInput) -> Report:
@@ -127,152 +106,6 @@ def order_steps(met: Sequence[str], rules: Sequence[RuleLike]) -> dict[str, tupl
         return {reason: step for reason, step in rest.items() if step[1] == kind}
 
     return {**of("input"), **known, **of("duplicates"), **of("selection")}
-
-
-@dataclass(slots=True)
-class Counts:
-    """Everything that is counted while parts go by."""
-
-    rules: Mapping[str, Sequence[RuleLike]]
-    num_docs: int = 0
-    num_tokens: int = 0
-    kept_docs: int = 0
-    kept_tokens: int = 0
-    planned_tokens: int = 0
-    first: dict[str, Pair] = field(default_factory=dict)
-    any: dict[str, Pair] = field(default_factory=dict)
-    only: dict[str, Pair] = field(default_factory=dict)
-    by_source: dict[str, dict[str, Pair]] = field(default_factory=lambda: defaultdict(dict))
-    histograms: dict[str, Counter] = field(default_factory=dict)
-    chosen: dict[str, list[tuple[int, Example]]] = field(default_factory=dict)
-
-    def add(self, part: Part, wanted: Sequence[str]) -> None:
-        """Count one part."""
-        frame = decisions(part)
-        self._add_totals(frame)
-        self._add_reasons(frame)
-        self._add_sources(frame)
-        kept = frame["first"].eq(KEPT).to_numpy()
-        for name in wanted:
-            if name in part.columns.column_names:
-                counter = self.histograms.setdefault(name, Counter(name))
-                counter.add(part.columns[name], kept)
-        self._add_examples(part, frame)
-
-    def _add_totals(self, frame: pl.DataFrame) -> None:
-        kept = frame.filter(pl.col("first") == KEPT)
-        self.num_docs += frame.height
-        self.num_tokens += int(frame["tokens"].sum())
-        self.kept_docs += kept.height
-        self.kept_tokens += int(kept["tokens"].sum())
-        self.planned_tokens += int((kept["tokens"] * kept["repeats"]).sum())
-
-    def _add_reasons(self, frame: pl.DataFrame) -> None:
-        dropped = frame.filter(pl.col("first") != KEPT)
-        alone = dropped.filter(pl.col("reasons").list.len() == 1)
-        each = dropped.select("tokens", first=pl.col("reasons").list.unique()).explode("first")
-        for table, rows in ((self.first, dropped), (self.only, alone), (self.any, each)):
-            for reason, num_docs, num_tokens in sums(rows, "first"):
-                add_pair(table, reason, num_docs, num_tokens)
-
-    def _add_sources(self, frame: pl.DataFrame) -> None:
-        for source, reason, num_docs, num_tokens in sums(frame, "source", "first"):
-            known = source in self.by_source or len(self.by_source) < MAX_SOURCES
-            add_pair(self.by_source[source if known else OTHER_SOURCE], reason, num_docs, num_tokens)
-
-    def _add_examples(self, part: Part, frame: pl.DataFrame) -> None:
-        keys = pl.Series(salted_keys(part.rows["doc_id"]))
-        least = (
-            frame.select("first", "row", "source", "tokens", key=keys)
-            .with_row_index("place")
-            .with_columns(unread=pl.when(pl.col("key") == NO_ID_KEY).then("row").otherwise(0))
-            .sort("first", "key", "row")
-            .unique(("first", "key", "unread"), keep="first", maintain_order=True)
-            .group_by("first", maintain_order=True)
-            .head(NUM_EXAMPLES)
-        )
-        for reason, row, source, tokens, key, place in least.select(
-            "first", "row", "source", "tokens", "key", "place"
-        ).iter_rows():
-            example = Example(
-                reason=reason,
-                doc_id=(part.rows["doc_id"][place].as_py() or b"").hex(),
-                shard=part.shard,
-                row=row,
-                source=source,
-                tokens=tokens,
-                value=self._value(part, reason, place),
-            )
-            self._keep_example(key, example)
-
-    def _value(self, part: Part, reason: str, place: int) -> float | None:
-        names = {rule.column for rule in self.rules.get(reason, ())} & set(part.columns.column_names)
-        if len(names) != 1:
-            return None
-        value = part.columns[names.pop()][place].as_py()
-        return None if value is None else float(value)
-
-    def _keep_example(self, key: int, example: Example) -> None:
-        best = self.chosen.setdefault(example.reason, [])
-        if example.doc_id and any(example.doc_id == other.doc_id for _, other in best):
-            return
-        best.append((key, example))
-        best.sort(key=lambda pair: (pair[0], pair[1].shard.encode(), pair[1].row))
-        del best[NUM_EXAMPLES:]
-
-    def examples(self, reasons: Sequence[str]) -> list[Example]:
-        """Give the chosen examples: kept ones first, then by reason in the order of the funnel."""
-        return [example for name in (KEPT, *reasons) for _, example in self.chosen.get(name, [])]
-
-
-def add_pair(table: dict[str, Pair], name: str, num_docs: int, num_tokens: int) -> None:
-    """Add documents and tokens to one entry."""
-    old_docs, old_tokens = table.get(name, (0, 0))
-    table[name] = (old_docs + num_docs, old_tokens + num_tokens)
-
-
-def sums(frame: pl.DataFrame, *by: str) -> list[tuple[Any, ...]]:
-    """Count rows and sum tokens by some columns, in a fixed order."""
-    table = frame.group_by(by).agg(pl.len(), pl.col("tokens").sum()).sort(by)
-    return list(table.iter_rows())
-
-
-def decisions(part: Part) -> pl.DataFrame:
-    """Bring a part to plain columns: row, reasons, first, tokens, repeats, source."""
-    rows = part.rows.select(["row", "reasons", "tokens", "repeats"])
-    reasons = rows["reasons"].cast(pa.list_(pa.string()))
-    source = part.rows["pool"] if part.sources is None else part.sources
-    table = pa.table(
-        {
-            "row": rows["row"],
-            "reasons": reasons,
-            "tokens": rows["tokens"].cast(pa.int64()),
-            "repeats": rows["repeats"].cast(pa.int64()),
-            "source": pc.fill_null(source.cast(pa.string()), NO_SOURCE),
-        }
-    )
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.with_columns(first=pl.col("reasons").list.first().fill_null(KEPT))
-
-
-def salted_keys(doc_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """Hash doc_ids to the order in which documents are shown; rows without one come last."""
-    binary = doc_ids.cast(pa.binary())
-    raw = b"".join(bytes_of(chunk) for chunk in pc.fill_null(binary, bytes(16)).chunks)
-    high = np.frombuffer(raw, dtype="<u8")[::2]
-    with np.errstate(over="ignore"):
-        mixed = (high ^ np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    mixed[binary.is_null().to_numpy()] = NO_ID_KEY
-    return np.asarray(mixed, dtype=np.uint64)
-
-
-def bytes_of(chunk: pa.BinaryArray) -> bytes:
-    """Give the values of a binary array without nulls, one after the other."""
-    offsets = np.frombuffer(chunk.buffers()[1], dtype="<i4")[chunk.offset : chunk.offset + len(chunk) + 1]
-    return b"" if len(chunk) == 0 else bytes(chunk.buffers()[2][int(offsets[0]) : int(offsets[-1])])
 
 
 def funnel(counts: Counts, steps: Mapping[str, tuple[str, Kind]]) -> list[Step]:

@@ -4,7 +4,7 @@ Bins depend on the name of the column alone, so parts can be counted in any spli
 integers, so the sum does not depend on order. Linear bins for fractions, logarithmic ones for counts: counts
 of words or bytes spread over six decades. Values outside the range fall into the first or last bin.
 
-Cost: one `searchsorted` per column and part, about 20 ns a value. Not here: drawing (html.py).
+Cost: some 30 ns a value on linear bins, 100 on logarithmic ones. Not here: drawing (html.py).
 """
 
 from collections.abc import Iterable
@@ -69,12 +69,15 @@ class Counter:
     def add(self, values: pa.ChunkedArray, kept: npt.NDArray[np.bool_]) -> None:
         """Count one part; a null or NaN is counted apart from the bins."""
         number = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        scale, edges = bins_of(self.column)
         good = ~np.isnan(number)
         self.num_null += int(np.count_nonzero(~good))
-        edges = bins_of(self.column)[1]
-        place = np.searchsorted(edges, number[good], side="right") - 1
-        place = np.clip(place, 0, len(self.kept) - 1)
-        good_kept = kept[good]
+        number, good_kept = number[good], kept[good]
+        if scale == "linear":
+            size = (edges[-1] - edges[0]) / len(self.kept)
+            place = np.clip((number - edges[0]) / size, 0, len(self.kept) - 1).astype(np.int64)
+        else:
+            place = np.clip(np.searchsorted(edges, number, side="right") - 1, 0, len(self.kept) - 1)
         self.kept += np.bincount(place[good_kept], minlength=len(self.kept))
         self.dropped += np.bincount(place[~good_kept], minlength=len(self.kept))
 

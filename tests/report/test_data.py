@@ -3,7 +3,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from curate.report.data import build_report, order_steps, salted_keys, step_of
+from curate.report.counts import salted_keys
+from curate.report.data import build_report, order_steps, step_of
 from curate.report.histograms import NUM_BINS, bins_of
 from curate.report.model import KEPT, Part, Report, ReportInput
 from tests.report.conftest import RULES, cut, make_input, make_part
@@ -147,5 +148,19 @@ def test_no_parts_give_a_report_of_zeros() -> None:
 
 
 def test_salted_keys_of_a_slice_equal_the_slice_of_the_keys(parts: list[Part]) -> None:
-    ids = parts[0].rows["doc_id"]
-    assert salted_keys(ids.slice(7, 20)).tolist() == salted_keys(ids).tolist()[7:27]
+    ids, rows = parts[0].rows["doc_id"], parts[0].rows["row"]
+    assert salted_keys(ids.slice(7, 20), rows.slice(7, 20)).tolist() == salted_keys(ids, rows).tolist()[7:27]
+
+
+def test_rows_without_doc_id_are_shown_last_and_are_no_copies_of_each_other() -> None:
+    ids = pa.chunked_array([pa.array([None, b"\x00" * 16, None], pa.binary(16))])
+    keys = salted_keys(ids, pa.chunked_array([pa.array([5, 6, 7], pa.uint32())])).tolist()
+    assert keys[1] < keys[0] < keys[2]
+
+
+def test_copies_are_one_example(parts: list[Part]) -> None:
+    rows = parts[0].rows.slice(0, 1)
+    copies = pa.concat_tables([rows] * 9)
+    columns = pa.concat_tables([parts[0].columns.slice(0, 1)] * 9)
+    examples = build_report(make_input([Part(shard="s", rows=copies, columns=columns)])).examples
+    assert len(examples) == 1
