@@ -2,7 +2,7 @@
 
 All counters are integers and every part is added up by reason name, so the answer does not depend on how
 shards are cut into parts. Examples are the documents with the least salted hash of `doc_id` per first reason:
-a fair sample without a generator, copies counted once. Parts must come in key order: it decides between copies.
+a fair sample without a generator, copies counted once. Parts come in key order, which decides between copies.
 
 Cost: 3 us a row with 31 rules and 28 histograms, most of them dropping something. Memory: one part, and
 sources x reasons counters; after MAX_SOURCES sources the rest is one. Not here: the order of reasons

@@ -1,6 +1,6 @@
 """Build the report of a plan: count its parts once, then bring the counts to the order of the funnel.
 
-Memory is one part and the counters of counts.py. Not here: the shape of the numbers (model.py), looks (html.py).
+Memory: see counts.py. Not here: the shape of the numbers (model.py), looks (html.py).
 """
 
 from collections import defaultdict
