@@ -13,4 +13,5 @@ pub mod pystr;
 mod python;
 pub mod sample;
 pub mod text;
+pub mod tokens;
 pub mod uax29;

@@ -18,6 +18,7 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::pool;
 use crate::text::{MAX_TEXT_BYTES, Segments, Split, Views, WordMode, splitter};
+use crate::tokens::Counter;
 
 /// Column that is true where the text is not valid UTF-8; the first of every pass.
 pub const INVALID_UTF8: &str = "input.invalid_utf8";
@@ -76,7 +77,13 @@ impl Spec {
             }
         }
         let enabled = |name: &str| self.groups.iter().any(|other| other == name);
-        Ok(known.into_iter().filter(|(name, _)| enabled(name)).map(|(_, make)| make).collect())
+        let mut makers: Vec<Make> =
+            known.into_iter().filter(|(name, _)| enabled(name)).map(|(_, make)| make).collect();
+        for settings in &self.tokens {
+            let counter = Counter::new(settings)?;
+            makers.push(Box::new(move || Box::new(counter.group())));
+        }
+        Ok(makers)
     }
 }
 

@@ -1,0 +1,171 @@
+"""Slow, obvious twins of the token stage: bytes by class, the draw of the sample, small tokenizers."""
+
+import base64
+import itertools
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from curate._rust import Hasher
+
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPECIAL = ["<|endoftext|>", "<|pad|>"]
+
+BLOCKS = (
+    ("latin", ((0x80, 0x250), (0x1E00, 0x1F00))),
+    ("cyrillic_greek", ((0x370, 0x530), (0x1C80, 0x1C90), (0x1F00, 0x2000))),
+    ("arabic_hebrew", ((0x590, 0x780), (0x8A0, 0x900), (0xFB1D, 0xFE00), (0xFE70, 0xFF00))),
+    ("indic", ((0x900, 0x1000),)),
+    (
+        "cjk",
+        ((0x2E80, 0x2FE0), (0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x34000)),
+    ),
+    (
+        "kana_hangul",
+        (
+            (0x1100, 0x1200),
+            (0x3000, 0x3100),
+            (0x3130, 0x3190),
+            (0x31F0, 0x3200),
+            (0xA960, 0xA980),
+            (0xAC00, 0xD800),
+            (0xFF00, 0xFFF0),
+        ),
+    ),
+)
+
+
+def bytes_by_class(text: str) -> dict[str, int]:
+    """Add up the bytes of each class, one character at a time."""
+    out: dict[str, int] = {}
+    before = ""
+    for char in text:
+        name = _class(before, char)
+        out[name] = out.get(name, 0) + len(char.encode())
+        before = char
+    return out
+
+
+def _class(before: str, char: str) -> str:
+    if ord(char) >= 0x80:
+        code = ord(char)
+        return next(
+            (name for name, blocks in BLOCKS if any(low <= code < high for low, high in blocks)), "other"
+        )
+    if char in " \t":
+        return "space_run" if before and before in " \t" else "space"
+    if char in "\r\n":
+        return "newline"
+    category = unicodedata.category(char)
+    return {"Ll": "ascii_lower", "Lu": "ascii_upper", "Nd": "digit"}.get(category, "ascii_punct")
+
+
+def is_sampled(doc_id: bytes, *, seed: int, sample_frac: float) -> bool:
+    """Tell whether a document is in the sample."""
+    hasher = Hasher()
+    hasher.update(b"tokens.sample" + seed.to_bytes(8, "little") + doc_id)
+    draw = int.from_bytes(bytes.fromhex(hasher.hexdigest())[:8], "little")
+    return draw < sample_frac * 2.0**64
+
+
+def byte_level(splits: list[pre_tokenizers.PreTokenizer], **options: object) -> Tokenizer:
+    """An untrained byte-level BPE whose last split is `splits[-1]`."""
+    tokenizer = Tokenizer(models.BPE(**options))
+    last = splits[0] if len(splits) == 1 else pre_tokenizers.Sequence(splits)
+    tokenizer.pre_tokenizer = last
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def split(pattern: str) -> list[pre_tokenizers.PreTokenizer]:
+    """Cut by a pattern, then spell bytes."""
+    return [
+        pre_tokenizers.Split(Regex(pattern), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+
+
+def _gpt2() -> Tokenizer:
+    return byte_level([pre_tokenizers.ByteLevel(add_prefix_space=False)])
+
+
+def _gpt_neox() -> Tokenizer:
+    tokenizer = byte_level([pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
+
+
+def _starcoder() -> Tokenizer:
+    return byte_level([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel()])
+
+
+BYTE_LEVEL: dict[str, Callable[[], Tokenizer]] = {
+    "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
+    "starcoder": _starcoder,
+    "llama3": lambda: byte_level(split(LLAMA3), ignore_merges=True),
+    "qwen2": lambda: byte_level(split(QWEN2)),
+    "o200k": lambda: byte_level(split(O200K)),
+}
+"""Untrained tokenizers of the byte-level families, by name."""
+
+
+def train_byte_level(name: str, texts: Iterator[str] | list[str], *, vocab_size: int = 600) -> Tokenizer:
+    """Train a tokenizer of `BYTE_LEVEL`; gpt_neox gets runs of spaces as added tokens too."""
+    tokenizer = BYTE_LEVEL[name]()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if name == "gpt_neox":
+        tokenizer.add_tokens([" " * width for width in range(2, 9)])
+    return tokenizer
+
+
+def spelled(token: str) -> bytes:
+    """The bytes that a byte-level token spells."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    table = {chr(byte): byte for byte in plain}
+    table |= {chr(0x100 + position): byte for position, byte in enumerate(others)}
+    return bytes(table[char] for char in token)
+
+
+def write_tiktoken(path: Path, ranks: dict[bytes, int]) -> None:
+    """Write a tiktoken file."""
+    lines = [
+        f"{base64.b64encode(token).decode()} {rank}"
+        for token, rank in sorted(ranks.items(), key=lambda item: item[1])
+    ]
+    path.write_text("\n".join(lines) + "\n", "ascii")
+
+
+def rank_count(piece: bytes, ranks: dict[bytes, int]) -> int:
+    """Merge one piece by rank, the lowest and leftmost pair first; return what is left."""
+    if piece in ranks:
+        return 1
+    parts = [piece[at : at + 1] for at in range(len(piece))]
+    while True:
+        pairs = [
+            (ranks[left + right], at)
+            for at, (left, right) in enumerate(itertools.pairwise(parts))
+            if left + right in ranks
+        ]
+        if not pairs:
+            return len(parts)
+        at = min(pairs)[1]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
