@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 
 from curate.errors import ConfigError, DataError
 from curate.files import hash_file
-from curate.schema import Settings, fingerprint
+from curate.measure.stage import StageModel
+from curate.schema import fingerprint
 from curate.text import NativeSpec
 
 CLASSES = (
@@ -47,17 +48,18 @@ VOCABULARIES = ("tokenizer.json", "vocab.json", "encoder.json")
 MERGES = ("merges.txt", "vocab.bpe")
 
 
-class Tokens(Settings):
+class Tokens(StageModel):
     """Count tokens with a tokenizer, all of them or those of a sample."""
 
     name: ClassVar[str] = "tokens"
     version: ClassVar[int] = 1
 
     tokenizer: Path | None = None
-    """A `tokenizer.json`, a GPT-2 vocabulary with its merges beside it, a folder of either, or a tiktoken file;
-    None counts bytes only, and tokens are estimated with uncalibrated factors."""
+    """A `tokenizer.json`, a GPT-2 vocabulary with its merges beside it, a folder of either, or a tiktoken
+    file; None counts bytes only, and tokens are estimated with uncalibrated factors."""
     pattern: str | None = None
-    """How a tiktoken file splits text: gpt2, r50k_base, p50k_base, cl100k_base, o200k_base, or their pattern."""
+    """How a tiktoken file splits text: gpt2, r50k_base, p50k_base, cl100k_base, o200k_base, or one of their
+    patterns."""
     mode: Literal["exact", "estimate"] = "estimate"
     """Count every document, or only the sample that calibrates the estimate."""
     sample_frac: float = Field(default=0.05, ge=0.0, le=1.0)
