@@ -8,12 +8,14 @@ from curate.shards.columns import carried_schema, shard_schema
 from curate.shards.listing import list_shards
 from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, split_pieces
 from curate.shards.reading import batch_schema, iter_batches, read_rows
+from curate.shards.storage import Place, locate
 from curate.shards.writer import ShardWriter, WrittenFile
 
 __all__ = [
     "ERROR_DETAIL",
     "Input",
     "Piece",
+    "Place",
     "Shard",
     "ShardWriter",
     "WrittenFile",
@@ -21,6 +23,7 @@ __all__ = [
     "carried_schema",
     "iter_batches",
     "list_shards",
+    "locate",
     "read_rows",
     "shard_schema",
     "split_pieces",

@@ -37,15 +37,15 @@ class WrittenFile:
 
 
 class ShardWriter:
-    """Write rows to `part-00000.parquet`, `part-00001.parquet` and so on.
+    """Write rows to `part-00000.parquet`, `part-00001.parquet` and so on, in a folder or below a URL.
 
     A file ends at `rows_per_file` exactly, or with the first row group that brings it to `max_file_bytes` on
     disk. Leaving a `with` block by an exception leaves the finished files and no other.
     """
 
-    def __init__(  # one argument over the limit: the target needs options where it is remote
+    def __init__(
         self,
-        directory: str | Path,
+        directory: str | Path | storage.Place,
         schema: pa.Schema,
         *,
         rows_per_file: int | None = None,
@@ -53,9 +53,8 @@ class ShardWriter:
         row_group_bytes: int = 32 << 20,
         compression_level: int = 3,
         text: str = "text",
-        storage_options: dict[str, str] | None = None,
     ) -> None:
-        self._place = storage.locate(str(directory), storage_options)
+        self._place = directory if isinstance(directory, storage.Place) else storage.locate(str(directory))
         self._schema = schema
         self._text = text
         self._rows_per_file = rows_per_file
@@ -169,12 +168,15 @@ class ShardWriter:
             self._upload(path)
             path.unlink()
 
+    def _open_remote(self, path: str) -> pa.NativeFile:
+        return self._place.filesystem.open_output_stream(path, compression=None)
+
     def _upload(self, path: Path) -> None:
         """Copy a whole file to its remote place; object stores show it only when the upload is complete."""
         target = f"{self._place.path.rstrip('/')}/{path.name}"
 
         def send() -> None:
-            with path.open("rb") as source, self._place.filesystem.open_output_stream(target) as sink:
+            with path.open("rb") as source, self._open_remote(target) as sink:
                 while block := source.read(storage.REMOTE_BLOCK_BYTES):
                     sink.write(block)
 
