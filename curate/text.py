@@ -79,6 +79,25 @@ def measure_words(texts: pa.Array, words: pa.Array, spec: NativeSpec) -> pa.Reco
     return _rust.measure_words(_large_binary(texts), given, spec.to_json())
 
 
+def c4_edits(texts: pa.Array) -> pa.Array:
+    """Byte spans that C4's line rules remove from each document: list<struct<start: uint32, end: uint32>>.
+
+    What is left is the kept lines, stripped and without citations, one newline between them. The rules that
+    drop documents play no part. Only where no newline separates lines (a carriage return alone, U+2028)
+    does the separator stay what it is. Null where the text is null or not UTF-8.
+    """
+    return _rust.c4_edits(_large_binary(texts))
+
+
+def apply_edits(texts: pa.Array, edits: pa.Array) -> pa.Array:
+    """Remove the spans of `edits` from each text, as large_binary; null where either is null.
+
+    Raises:
+        DataError: Spans are out of order or beyond the end of their text.
+    """
+    return _rust.apply_edits(_large_binary(texts), edits)
+
+
 def _large_binary(texts: pa.Array) -> pa.Array:
     if pa.types.is_large_binary(texts.type):
         return texts

@@ -2,16 +2,23 @@
 //!
 //! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
 
+pub mod c4;
 pub mod document;
+pub mod edits;
 pub mod error;
+pub mod fineweb;
 pub mod hash;
 pub mod measure;
 pub mod ngram;
+pub mod normalize;
+pub mod phrases;
 pub mod pool;
 pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
+pub mod redpajama;
 pub mod sample;
+pub mod sentences;
 pub mod text;
 pub mod tokens;
 pub mod uax29;

@@ -14,9 +14,12 @@ use arrow_data::transform::MutableArrayData;
 use arrow_schema::{ArrowError, Field, Schema};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
+use crate::c4::C4;
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::fineweb::FineWeb;
 use crate::pool;
+use crate::redpajama::RedPajama;
 use crate::text::{MAX_TEXT_BYTES, Segments, Split, Views, WordMode, splitter};
 use crate::tokens::Counter;
 
@@ -69,7 +72,13 @@ impl Spec {
 
     /// The makers of the enabled groups, in the order of their columns.
     fn makers(&self) -> Result<Vec<Make>> {
-        let known: [(&str, Make); 1] = [("document", Box::new(|| Box::<Document>::default()))];
+        let words = self.words;
+        let known: [(&str, Make); 4] = [
+            ("document", Box::new(|| Box::<Document>::default())),
+            ("c4", Box::new(move || Box::new(C4::new(words)))),
+            ("fineweb", Box::new(|| Box::<FineWeb>::default())),
+            ("redpajama", Box::new(|| Box::<RedPajama>::default())),
+        ];
         for name in &self.groups {
             if !known.iter().any(|(other, _)| other == name) {
                 let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();

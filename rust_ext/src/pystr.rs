@@ -6,6 +6,7 @@
 
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, CodePointMapDataBorrowed};
+use memchr::memchr;
 
 use crate::text::Span;
 
@@ -77,12 +78,18 @@ pub fn is_word(c: char) -> bool {
     GeneralCategoryGroup::Letter.contains(category) || GeneralCategoryGroup::Number.contains(category)
 }
 
+/// `\d` of `re`: a decimal digit of any script.
+#[must_use]
+pub fn is_digit(c: char) -> bool {
+    c.is_ascii_digit() || (!c.is_ascii() && CATEGORY.get(c) == GeneralCategory::DecimalNumber)
+}
+
 /// `str.isupper`: some character has case, and none is lower or title case.
 #[must_use]
 pub fn is_upper(word: &str) -> bool {
     let mut upper = false;
     for c in word.chars() {
-        if c.is_lowercase() || is_title(c) {
+        if is_lower_or_title(c) {
             return false;
         }
         upper |= c.is_uppercase();
@@ -90,8 +97,10 @@ pub fn is_upper(word: &str) -> bool {
     upper
 }
 
-fn is_title(c: char) -> bool {
-    !c.is_ascii() && CATEGORY.get(c) == GeneralCategory::TitlecaseLetter
+/// Whether this character keeps a word from being upper case.
+#[must_use]
+pub fn is_lower_or_title(c: char) -> bool {
+    c.is_lowercase() || (!c.is_ascii() && CATEGORY.get(c) == GeneralCategory::TitlecaseLetter)
 }
 
 /// Whether datatrove counts this character as punctuation (its set holds control characters as well).
@@ -143,14 +152,20 @@ pub fn split(text: &str) -> impl Iterator<Item = &str> {
 /// Code points in `text`: Python's `len`.
 #[must_use]
 pub fn len(text: &str) -> usize {
+    len_utf8(text.as_bytes())
+}
+
+/// Code points in valid UTF-8.
+#[must_use]
+pub fn len_utf8(bytes: &[u8]) -> usize {
     // Bytes that continue a character are 0x80..=0xbf: as signed numbers, below -64.
-    text.as_bytes().iter().filter(|&&byte| byte.cast_signed() >= -64).count()
+    bytes.iter().filter(|&&byte| byte.cast_signed() >= -64).count()
 }
 
 /// `str.splitlines`: the lines without their boundaries.
 #[must_use]
 pub fn split_lines(text: &str) -> Lines<'_> {
-    Lines { text, start: 0 }
+    Lines { text, start: 0, only_newlines: !has_other_breaks(text) }
 }
 
 /// The iterator of [`split_lines`].
@@ -158,6 +173,7 @@ pub fn split_lines(text: &str) -> Lines<'_> {
 pub struct Lines<'a> {
     text: &'a str,
     start: usize,
+    only_newlines: bool,
 }
 
 impl Iterator for Lines<'_> {
@@ -165,7 +181,11 @@ impl Iterator for Lines<'_> {
 
     fn next(&mut self) -> Option<Span> {
         let rest = self.text.get(self.start..).filter(|rest| !rest.is_empty())?;
-        let (length, boundary) = find_break(rest);
+        let (length, boundary) = if self.only_newlines {
+            memchr(b'\n', rest.as_bytes()).map_or((rest.len(), 0), |at| (at, 1))
+        } else {
+            find_break(rest)
+        };
         let span = Span { start: self.start as u32, end: (self.start + length) as u32 };
         self.start += length + boundary;
         Some(span)

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use arrow_array::{Array, LargeBinaryArray, LargeListArray, RecordBatch, make_array};
+use arrow_array::{Array, LargeBinaryArray, LargeListArray, ListArray, RecordBatch, make_array};
 use arrow_data::ArrayData;
 use arrow_pyarrow::PyArrowType;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
-use crate::{hash, measure, sample};
+use crate::{c4, edits, hash, measure, sample};
 
 /// Run `job` without the interpreter; its errors become those of `curate.errors`.
 fn leave<T: Send>(py: Python<'_>, job: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
@@ -56,6 +56,25 @@ fn measure_texts(
 ) -> PyResult<PyArrowType<RecordBatch>> {
     let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
     leave(py, || measure::measure(&texts, &measure::Spec::parse(spec)?, num_threads)).map(PyArrowType)
+}
+
+/// The spans that C4's line rules remove from each document. See `c4::edits`.
+#[pyfunction]
+fn c4_edits(py: Python<'_>, texts: PyArrowType<ArrayData>) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    leave(py, || Ok(edits::column(&texts, c4::edits))).map(|edits| PyArrowType(edits.into_data()))
+}
+
+/// Documents without the spans of their edits. See `edits::apply`.
+#[pyfunction]
+fn apply_edits(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    edits: PyArrowType<ArrayData>,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    let edits: ListArray = downcast(py, "edits", edits)?;
+    leave(py, || edits::apply(&texts, &edits)).map(|texts| PyArrowType(texts.into_data()))
 }
 
 /// Measure documents whose words are given as large_list<large_string>. See `measure::measure_words`.
@@ -152,8 +171,8 @@ mod _rust {
 
     #[pymodule_export]
     use super::{
-        Hasher, blake3_hex, gumbel_keys, hash_file, hash_uniform, log_weights, measure_texts, measure_words,
-        order_keys,
+        Hasher, apply_edits, blake3_hex, c4_edits, gumbel_keys, hash_file, hash_uniform, log_weights,
+        measure_texts, measure_words, order_keys,
     };
 
     #[pymodule_init]

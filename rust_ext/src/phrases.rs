@@ -1,0 +1,123 @@
+//! The phrases that C4's rules look for, found lazily from left to right and in any case of letters.
+
+use memchr::memchr2_iter;
+
+use crate::text::Span;
+
+/// One of several heads, then a tail; both lower-case ASCII.
+struct Phrase {
+    heads: &'static [&'static str],
+    tail: &'static str,
+    /// Position in `tail` of its rarest letter in English: what the search stops at.
+    rare: usize,
+}
+
+const LOREM_IPSUM: Phrase = Phrase { heads: &[""], tail: "lorem ipsum", rare: 7 };
+const JAVASCRIPT: Phrase = Phrase { heads: &[""], tail: "javascript", rare: 0 };
+const POLICY: [Phrase; 3] = [
+    Phrase { heads: &["privacy ", "cookie "], tail: "policy", rare: 0 },
+    Phrase { heads: &["use ", "uses ", "use of "], tail: "cookies", rare: 3 },
+    Phrase { heads: &[""], tail: "terms of use", rare: 7 },
+];
+
+impl Phrase {
+    /// The first occurrence that starts at `from` or later.
+    fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let letter = self.tail.as_bytes()[self.rare];
+        let rest = text.get(from..)?;
+        memchr2_iter(letter, letter.to_ascii_uppercase(), rest).find_map(|at| {
+            let tail = at.checked_sub(self.rare)?;
+            let end = tail + self.tail.len();
+            if !rest.get(tail..end)?.eq_ignore_ascii_case(self.tail.as_bytes()) {
+                return None;
+            }
+            let ends = |head: &&&str| {
+                let start = tail.checked_sub(head.len());
+                start.is_some_and(|start| rest[start..tail].eq_ignore_ascii_case(head.as_bytes()))
+            };
+            self.heads.iter().find(ends).map(|head| (from + tail - head.len(), from + end))
+        })
+    }
+
+    fn is_in(&self, lower: &str) -> bool {
+        self.find(lower.as_bytes(), 0).is_some()
+    }
+}
+
+/// The next occurrence of a phrase, searched for only as far as it is asked for.
+struct Cursor {
+    phrase: Phrase,
+    next: Option<(usize, usize)>,
+}
+
+impl Cursor {
+    fn new(phrase: Phrase, text: &str) -> Self {
+        let next = phrase.find(text.as_bytes(), 0);
+        Self { phrase, next }
+    }
+
+    fn is_within(&mut self, text: &str, line: Span) -> bool {
+        let (start, end) = (line.start as usize, line.end as usize);
+        if self.next.is_some_and(|(next, _)| next < start) {
+            self.next = self.phrase.find(text.as_bytes(), start);
+        }
+        self.next.is_some_and(|(_, after)| after <= end)
+    }
+}
+
+/// Which phrases a line holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Mentions {
+    /// "lorem ipsum".
+    pub lorem_ipsum: bool,
+    /// "javascript".
+    pub javascript: bool,
+    /// One of the phrases about cookies, privacy and terms of use.
+    pub policy: bool,
+}
+
+/// The phrases of one document.
+pub struct Phrases<'a> {
+    text: &'a str,
+    has_foreign_letters: bool,
+    lorem_ipsum: Cursor,
+    javascript: Cursor,
+    policy: [Cursor; 3],
+}
+
+impl<'a> Phrases<'a> {
+    /// Search in `text`.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        // The only letters outside ASCII whose lower case holds an ASCII letter: K for kelvin, I with a dot.
+        let has_foreign_letters = !text.is_ascii() && (text.contains('\u{212a}') || text.contains('\u{130}'));
+        Self {
+            text,
+            has_foreign_letters,
+            lorem_ipsum: Cursor::new(LOREM_IPSUM, text),
+            javascript: Cursor::new(JAVASCRIPT, text),
+            policy: POLICY.map(|phrase| Cursor::new(phrase, text)),
+        }
+    }
+
+    /// The phrases in a line; lines are asked for by position. `edited` stands for a line that differs from the text.
+    pub fn within(&mut self, line: Span, edited: Option<&str>) -> Mentions {
+        if edited.is_some() || self.has_foreign_letters {
+            return mentions(&edited.unwrap_or(line.of(self.text)).to_lowercase());
+        }
+        let text = self.text;
+        Mentions {
+            lorem_ipsum: self.lorem_ipsum.is_within(text, line),
+            javascript: self.javascript.is_within(text, line),
+            policy: self.policy.iter_mut().fold(false, |found, cursor| found | cursor.is_within(text, line)),
+        }
+    }
+}
+
+fn mentions(lower: &str) -> Mentions {
+    Mentions {
+        lorem_ipsum: LOREM_IPSUM.is_in(lower),
+        javascript: JAVASCRIPT.is_in(lower),
+        policy: POLICY.iter().any(|phrase| phrase.is_in(lower)),
+    }
+}
