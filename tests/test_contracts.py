@@ -26,7 +26,7 @@ LAYERS = (
     ("config", "shards", "runs", "text"),
     ("measure", "filters", "dedup", "decontaminate", "models", "laws"),
     ("selection",),
-    ("pipeline", "runners"),
+    ("pipeline", "profile", "runners"),
     ("loader", "export", "report"),
     ("cli",),
 )
