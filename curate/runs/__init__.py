@@ -1,0 +1,23 @@
+"""What survives: tasks, commits, the store of measured columns, and runs. See docs/formats.md."""
+
+from curate.runs.draft import Draft, Output
+from curate.runs.ledger import Ledger, Problem
+from curate.runs.records import Commit, FileRecord, Task, Verify
+from curate.runs.run import Run, quarantine_path
+from curate.runs.store import ColumnWriter, Pass, Store
+
+__all__ = [
+    "ColumnWriter",
+    "Commit",
+    "Draft",
+    "FileRecord",
+    "Ledger",
+    "Output",
+    "Pass",
+    "Problem",
+    "Run",
+    "Store",
+    "Task",
+    "Verify",
+    "quarantine_path",
+]
