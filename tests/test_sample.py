@@ -28,6 +28,10 @@ def test_the_sample_holds_natural_copies_in_different_shards() -> None:
     assert len(rows) - len({row["text"] for row in rows}) == 218
 
 
+def test_every_document_has_a_language_so_that_no_rule_of_the_demo_meets_a_null() -> None:
+    assert all(row["lang"] for row in sample_rows())
+
+
 def test_the_notice_names_every_source() -> None:
     notice = (SAMPLE / "NOTICE.md").read_text(encoding="utf-8")
     assert [s for s in sorted({row["source"] for row in sample_rows()}) if f"`{s}`" not in notice] == []
