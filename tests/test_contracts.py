@@ -165,6 +165,25 @@ def test_the_stub_has_exactly_the_names_of_the_extension() -> None:
     assert {name for name in stub if not name.startswith("_")} == module
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_no_source_file_is_ignored_by_git() -> None:
+    sources = [
+        str(path.relative_to(ROOT))
+        for folder in ("curate", "tests", "scripts", "rust_ext/src", "configs", "sample")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
+    ]
+    done = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        input="\n".join(sources),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == []
+
+
 def python_code(source: str) -> str:
     """Return the tokens of a Python file without its strings."""
     skipped = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}

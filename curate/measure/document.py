@@ -1,7 +1,7 @@
 """Identity and size of each document: `doc_id`, bytes, characters, words, lines, sentences, paragraphs.
 
-Always measured: duplicates, sampling and the plan read it. Words are UAX #29 words here unless another stage of the pass
-chooses the splitting. Not here: the signals of the published rule sets (heuristics.py).
+Always measured: duplicates, sampling and the plan read it. Words are UAX #29 words here unless another stage
+of the pass chooses the splitting. Not here: the signals of the published rule sets (heuristics.py).
 """
 
 from typing import ClassVar

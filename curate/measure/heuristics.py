@@ -1,9 +1,9 @@
 """The signals that the published rule sets compare with limits: Gopher, C4, FineWeb, RedPajama-V2.
 
-One pass over the text for all of them. Which words are counted is part of the fingerprint: `uax29` is right for every
-language, `datatrove-en` reproduces the English splitting that datatrove's published thresholds were tuned on. Sources: Rae et
-al. 2021 (arXiv:2112.11446), Raffel et al. 2020 (arXiv:1910.10683), Penedo et al. 2024 (arXiv:2406.17557), Weber et
-al. 2024 (arXiv:2411.12372). Not here: the limits (filters/).
+One pass over the text for all of them. Which words are counted is part of the fingerprint: `uax29` is right
+for every language, `datatrove-en` reproduces the English splitting that datatrove's published thresholds were
+tuned on. Sources: Rae et al. 2021 (arXiv:2112.11446), Raffel et al. 2020 (arXiv:1910.10683), Penedo et al.
+2024 (arXiv:2406.17557), Weber et al. 2024 (arXiv:2411.12372). Not here: the limits (filters/).
 """
 
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What every measuring stage is: frozen settings, a name, a version, columns, and what it wants from the native pass."""
+"""What every measuring stage is: frozen settings, name, version, columns, its wish for the native pass."""
 
 from functools import cache
 from typing import ClassVar
