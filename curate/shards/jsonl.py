@@ -20,7 +20,7 @@ from curate.errors import DataError
 from curate.schema import BAD_JSON, BAD_TEXT_TYPE, ERROR, INVALID_UTF8, LINE_TOO_LONG, NULL_TEXT, TEXT
 from curate.shards import storage
 from curate.shards.columns import convert
-from curate.shards.lines import DETAIL_BYTES, HashingReader, iter_chunks, iter_lines
+from curate.shards.lines import HashingReader, escape, is_utf8, iter_chunks, iter_lines
 from curate.shards.model import ERROR_DETAIL, Input, Shard, check_unchanged
 
 MAX_COLUMNS = 10_000
@@ -90,7 +90,7 @@ def iter_rows(
                 rows = _Rows()
             rows.texts.append(text if with_text else None)
             rows.errors.append(error)
-            rows.details.append(None if error is None else _escape(line))
+            rows.details.append(None if error is None else escape(line))
             rows.values.append({name: value.get(name) for name in schema.names})
             rows.num_bytes += size
         if rows.errors:
@@ -118,23 +118,11 @@ def _read_line(line: bytes, is_too_long: bool, text: str) -> tuple[dict[str, Any
         return {}, None, LINE_TOO_LONG
     value = _parse(line)
     if not isinstance(value, dict):
-        return {}, None, BAD_JSON if value is not None or _is_utf8(line) else INVALID_UTF8
+        return {}, None, BAD_JSON if value is not None or is_utf8(line) else INVALID_UTF8
     found = value.get(text)
     if isinstance(found, str):
         return value, found.encode(), None
     return value, None, NULL_TEXT if found is None else BAD_TEXT_TYPE
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _escape(line: bytes) -> str:
-    return repr(line[:DETAIL_BYTES])[2:-1]
 
 
 def _kind(item: Any) -> int:

@@ -193,3 +193,17 @@ def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
             break
     yield start.removeprefix(_BOM)
     yield from chunks
+
+
+def is_utf8(data: bytes) -> bool:
+    """Tell whether bytes are valid UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def escape(data: bytes) -> str:
+    """Show the first bytes of what could not be read, in ASCII."""
+    return repr(data[:DETAIL_BYTES])[2:-1]

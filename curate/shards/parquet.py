@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import DataError
-from curate.schema import ERROR, NULL_TEXT, TEXT
+from curate.schema import ERROR, INVALID_UTF8, NULL_TEXT, TEXT
 from curate.shards import storage
 from curate.shards.columns import canonical, convert, is_binarylike, is_stringlike, row_bytes
+from curate.shards.lines import escape, is_utf8
 from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, check_unchanged
 
 MAX_FOOTER_BYTES = 256 << 20
@@ -109,8 +110,8 @@ def _open(place: storage.Place, key: str, shard: Shard | None = None) -> Iterato
                 page_checksum_verification=True,
                 memory_map=False,
             )
-        if shard is not None:
-            _check_same(file.metadata, shard)
+            if shard is not None:
+                _check_same(file.metadata, shard)
         yield file
 
 
@@ -198,21 +199,19 @@ def _iter_steps(
     for group in range(piece.start_row_group, piece.stop_row_group) if names else ():
         num_rows = 0
         expected = piece.shard.row_groups[group]
-        batches = file.iter_batches(
-            _step_rows(file.metadata.row_group(group), names, max_bytes),
-            row_groups=[group],
-            columns=names,
-            use_threads=False,
-        )
+        where = f"{key}, row group {group}"
+        with _translated(where):
+            step_rows = _step_rows(file.metadata.row_group(group), names, max_bytes)
+            batches = file.iter_batches(step_rows, row_groups=[group], columns=names, use_threads=False)
         while True:
-            with _translated(f"{key}, row group {group}"):
+            with _translated(where):
                 batch = next(batches, None)
             if batch is None:
                 break
             num_rows += batch.num_rows
             yield batch
         if num_rows != expected:
-            raise DataError(f"{key}, row group {group}: {num_rows} rows instead of {expected}")
+            raise DataError(f"{where}: {num_rows} rows instead of {expected}")
 
 
 def _step_rows(group: pq.RowGroupMetaData, names: list[str], max_bytes: int) -> int:
@@ -221,10 +220,14 @@ def _step_rows(group: pq.RowGroupMetaData, names: list[str], max_bytes: int) -> 
     Dictionaries hide the size of rows, so where the average is tiny it is not trusted.
     """
     chunks = [group.column(index) for index in range(group.num_columns)]
-    chunks = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] in names]
+    chunks = [chunk for chunk in chunks if _is_below(chunk.path_in_schema, names)]
     size = sum(chunk.total_uncompressed_size for chunk in chunks) / max(group.num_rows, 1)
     most = SMALL_STEP_ROWS if size < 64 and any(chunk.has_dictionary_page for chunk in chunks) else STEP_ROWS
     return int(min(max(max_bytes / 4 / max(size, 1), 1), most))
+
+
+def _is_below(path: str, names: list[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def _iter_slices(
@@ -269,19 +272,53 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _shape(batch: pa.RecordBatch, shard: Shard, *, text: str | None, schema: pa.Schema) -> pa.RecordBatch:
-    """Give a batch the engine's columns and types; columns that the shard lacks are null."""
-    arrays: dict[str, pa.Array] = {}
-    if text is not None:
-        arrays[TEXT] = convert(batch.column(text), pa.large_binary())
-        arrays[ERROR] = pc.if_else(pc.is_null(arrays[TEXT]), NULL_TEXT, pa.scalar(None, pa.string()))
-        arrays[ERROR_DETAIL] = pa.nulls(batch.num_rows, pa.string())
+    """Give a batch the engine's columns and types; columns that the shard lacks are null.
+
+    A row with a string that is not UTF-8 in a carried column cannot be delivered: it is quarantined, as it
+    is in JSONL.
+    """
+    carried: dict[str, pa.Array] = {}
+    bad: dict[int, str] = {}
     for column in schema:
         try:
             if column.name not in batch.schema.names:
-                arrays[column.name] = pa.nulls(batch.num_rows, column.type)
+                carried[column.name] = pa.nulls(batch.num_rows, column.type)
             else:
-                arrays[column.name] = convert(batch.column(column.name), column.type)
+                array = convert(batch.column(column.name), column.type)
+                carried[column.name] = _without_bad_strings(array, column.name, bad)
         except pa.ArrowException as exc:
             message = f"{shard.key}: column {column.name} cannot be read as {column.type}: {_first_line(exc)}"
             raise DataError(message) from exc
-    return pa.record_batch(arrays)
+    engine = {} if text is None else _engine_columns(convert(batch.column(text), pa.large_binary()), bad)
+    return pa.record_batch(engine | carried)
+
+
+def _engine_columns(texts: pa.Array, bad: dict[int, str]) -> dict[str, pa.Array]:
+    """Make the text and its errors; `bad` has the rows that cannot be read, with what is wrong."""
+    none = pa.scalar(None, pa.string())
+    errors = pc.if_else(pc.is_null(texts), NULL_TEXT, none)
+    details = pa.nulls(len(texts), pa.string())
+    if bad:
+        mask = np.zeros(len(texts), bool)
+        mask[list(bad)] = True
+        texts = pc.if_else(mask, pa.scalar(None, texts.type), texts)
+        errors = pc.if_else(mask, INVALID_UTF8, errors)
+        details = pa.array([bad.get(row) for row in range(len(texts))], pa.string())
+    return {TEXT: texts, ERROR: errors, ERROR_DETAIL: details}
+
+
+def _without_bad_strings(array: pa.Array, name: str, bad: dict[int, str]) -> pa.Array:
+    """Check an array in full; strings that are not UTF-8 become null and are noted in `bad`."""
+    try:
+        array.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowIndexError):
+        if array.type != pa.string():
+            raise
+    else:
+        return array
+    values = array.cast(pa.binary()).to_pylist()
+    for row, value in enumerate(values):
+        if value is not None and not is_utf8(value):
+            bad[row] = f"{name}: {escape(value)}"
+            values[row] = None
+    return pa.array(values, pa.binary()).cast(pa.string())
