@@ -22,3 +22,5 @@ pub mod sentences;
 pub mod text;
 pub mod tokens;
 pub mod uax29;
+pub mod words;
+pub mod words_en;

@@ -99,9 +99,9 @@ impl Spec {
 /// Measure every document of `texts`.
 ///
 /// # Errors
-/// `Error::Config` for an unknown group or word mode.
+/// `Error::Config` for an unknown group.
 pub fn measure(texts: &LargeBinaryArray, spec: &Spec, num_threads: usize) -> Result<RecordBatch> {
-    Pass { texts, given: None, makers: spec.makers()?, split: splitter(spec.words)? }.run(num_threads)
+    Pass { texts, given: None, makers: spec.makers()?, split: splitter(spec.words) }.run(num_threads)
 }
 
 /// Measure every document of `texts`, with the words of each given instead of found.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
-use crate::{c4, edits, hash, measure, sample};
+use crate::{c4, edits, hash, measure, sample, words};
 
 /// Run `job` without the interpreter; its errors become those of `curate.errors`.
 fn leave<T: Send>(py: Python<'_>, job: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
@@ -88,6 +88,25 @@ fn measure_words(
     let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
     let words: LargeListArray = downcast(py, "words", words)?;
     leave(py, || measure::measure_words(&texts, &words, &measure::Spec::parse(spec)?)).map(PyArrowType)
+}
+
+/// Words of every document, as large_list<large_string>. See `words::split`.
+#[pyfunction]
+fn split_words(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    mode: &str,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    leave(py, || Ok(words::split(&texts, words::parse_mode(mode)?)))
+        .map(|lists| PyArrowType(lists.into_data()))
+}
+
+/// English sentences of every document, as uint32. See `words::count_sentences`.
+#[pyfunction]
+fn count_sentences(py: Python<'_>, texts: PyArrowType<ArrayData>) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    leave(py, || Ok(words::count_sentences(&texts))).map(|counts| PyArrowType(counts.into_data()))
 }
 
 /// First 128 bits of the BLAKE3 hash of `data`, lower-case hex.
@@ -171,8 +190,8 @@ mod _rust {
 
     #[pymodule_export]
     use super::{
-        Hasher, apply_edits, blake3_hex, c4_edits, gumbel_keys, hash_file, hash_uniform, log_weights,
-        measure_texts, measure_words, order_keys,
+        Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, gumbel_keys, hash_file, hash_uniform,
+        log_weights, measure_texts, measure_words, order_keys, split_words,
     };
 
     #[pymodule_init]

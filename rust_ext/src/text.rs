@@ -2,8 +2,7 @@
 
 use memchr::memchr_iter;
 
-use crate::error::{Error, Result};
-use crate::uax29;
+use crate::{uax29, words_en};
 
 /// Documents of this many bytes or more get no row: spans are 32 bits wide.
 pub const MAX_TEXT_BYTES: usize = u32::MAX as usize;
@@ -90,13 +89,11 @@ impl<'a> Views<'a> {
 pub type Split = fn(&str, &mut Vec<Span>);
 
 /// The word splitter of a mode.
-///
-/// # Errors
-/// `Error::Config` for a mode that this build does not have.
-pub fn splitter(mode: WordMode) -> Result<Split> {
+#[must_use]
+pub fn splitter(mode: WordMode) -> Split {
     match mode {
-        WordMode::Uax29 => Ok(uax29::split),
-        WordMode::DatatroveEn => Err(Error::Config("words is not in this build: datatrove-en".into())),
+        WordMode::Uax29 => uax29::split,
+        WordMode::DatatroveEn => words_en::split,
     }
 }
 
