@@ -34,7 +34,8 @@ pub struct NGrams {
     counts: Vec<u32>,
     first: Vec<Span>,
     words: Vec<u64>,
-    pairs: Vec<(u64, u32)>,
+    pairs: Vec<u32>,
+    keys: Vec<u64>,
     repeated: Vec<(u32, u32)>,
     level_counts: Vec<u32>,
 }
@@ -50,6 +51,7 @@ impl Default for NGrams {
             first: Vec::new(),
             words: Vec::new(),
             pairs: Vec::new(),
+            keys: Vec::new(),
             repeated: Vec::new(),
             level_counts: Vec::new(),
         }
@@ -143,7 +145,8 @@ impl NGrams {
     fn next_level(&mut self) {
         self.level_counts.clear();
         let slots = (2 * self.repeated.len()).next_power_of_two().max(64);
-        reset(&mut self.pairs, slots, (0, 0));
+        self.keys.clear();
+        reset(&mut self.pairs, slots, 0);
         let mut found = 0;
         for i in 1..self.repeated.len() {
             let ((at, left), (after, right)) = (self.repeated[i - 1], self.repeated[i]);
@@ -162,13 +165,14 @@ impl NGrams {
         let mask = self.pairs.len() - 1;
         let mut slot = fold(key ^ self.seed, MULTIPLIER) as usize & mask;
         loop {
-            let (other, gram) = self.pairs[slot];
+            let gram = self.pairs[slot];
             if gram == 0 {
+                self.keys.push(key);
                 self.level_counts.push(1);
-                self.pairs[slot] = (key, self.level_counts.len() as u32);
-                return self.level_counts.len() as u32 - 1;
+                self.pairs[slot] = self.keys.len() as u32;
+                return self.keys.len() as u32 - 1;
             }
-            if other == key {
+            if self.keys[gram as usize - 1] == key {
                 self.level_counts[gram as usize - 1] += 1;
                 return gram - 1;
             }

@@ -47,19 +47,20 @@ impl Phrase {
 /// The next occurrence of a phrase, searched for only as far as it is asked for.
 struct Cursor {
     phrase: Phrase,
+    is_searched: bool,
     next: Option<(usize, usize)>,
 }
 
 impl Cursor {
-    fn new(phrase: Phrase, text: &str) -> Self {
-        let next = phrase.find(text.as_bytes(), 0);
-        Self { phrase, next }
+    fn new(phrase: Phrase) -> Self {
+        Self { phrase, is_searched: false, next: None }
     }
 
     fn is_within(&mut self, text: &str, line: Span) -> bool {
         let (start, end) = (line.start as usize, line.end as usize);
-        if self.next.is_some_and(|(next, _)| next < start) {
+        if !self.is_searched || self.next.is_some_and(|(next, _)| next < start) {
             self.next = self.phrase.find(text.as_bytes(), start);
+            self.is_searched = true;
         }
         self.next.is_some_and(|(_, after)| after <= end)
     }
@@ -94,9 +95,9 @@ impl<'a> Phrases<'a> {
         Self {
             text,
             has_foreign_letters,
-            lorem_ipsum: Cursor::new(LOREM_IPSUM, text),
-            javascript: Cursor::new(JAVASCRIPT, text),
-            policy: POLICY.map(|phrase| Cursor::new(phrase, text)),
+            lorem_ipsum: Cursor::new(LOREM_IPSUM),
+            javascript: Cursor::new(JAVASCRIPT),
+            policy: POLICY.map(Cursor::new),
         }
     }
 

@@ -204,7 +204,7 @@ impl Raw {
                 at += c.len_utf8();
             }
         }
-        scan.end_word(&mut raw);
+        scan.count_word(1, &mut raw);
         raw.sentences += usize::from(scan.in_sentence);
         raw
     }
@@ -219,24 +219,25 @@ struct Scan {
 }
 
 impl Scan {
+    /// Without branches: where words end is as good as random.
     fn step(&mut self, class: u8, raw: &mut Raw) {
-        if class & KIND != self.kind {
-            self.end_word(raw);
-            self.kind = class & KIND;
-            self.in_sentence |= self.kind == WORD;
-        }
-        self.seen |= class;
-        if class & TERMINAL != 0 {
-            raw.sentences += usize::from(self.in_sentence);
-            self.in_sentence = false;
-        }
+        let kind = class & KIND;
+        let changes = u8::from(kind != self.kind);
+        self.count_word(changes, raw);
+        self.seen = (self.seen & changes.wrapping_sub(1)) | class;
+        self.kind = kind;
+        self.in_sentence |= kind == WORD;
+        let ends = class & TERMINAL != 0;
+        raw.sentences += usize::from(ends & self.in_sentence);
+        self.in_sentence &= !ends;
     }
 
-    fn end_word(&mut self, raw: &mut Raw) {
-        raw.words += usize::from(self.kind != SPACE);
-        raw.alphabetic += usize::from(self.seen & ALPHABETIC != 0);
-        raw.upper += usize::from(self.seen & (UPPER | LOWER) == UPPER);
-        self.seen = 0;
+    /// Count the word that ends here, if `ends` is 1.
+    fn count_word(&self, ends: u8, raw: &mut Raw) {
+        let is = |holds: bool| usize::from(u8::from(holds) & ends);
+        raw.words += is(self.kind != SPACE);
+        raw.alphabetic += is(self.seen & ALPHABETIC != 0);
+        raw.upper += is(self.seen & (UPPER | LOWER) == UPPER);
     }
 }
 
