@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -171,6 +172,13 @@ def test_the_bytes_of_a_column_file_do_not_depend_on_batches(
         assert split == plain
         groups = pq.read_metadata(Store(root / "split").path_of(split.files[0]))
         assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [7, 7, 7, 4]
+
+
+def test_polars_reads_a_column_file_as_it_was_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    batch = columns(1000).append_column("input.error", pa.array([None, "input.null_text"] * 500))
+    path = store.path_of(measure(store, piece=Piece(num_rows=1000), batches=[batch]).files[0])
+    assert polars.read_parquet(path).rows() == [tuple(row.values()) for row in batch.to_pylist()]
 
 
 def test_a_real_row_group_has_65536_rows_whatever_the_batches(tmp_path: Path) -> None:
