@@ -21,6 +21,8 @@ def gumbel(doc_id: bytes, seed: int, purpose: str) -> float:
 
 def take(keys: Sequence[float], tokens: Sequence[int], budget: int | None) -> set[int]:
     """Positions taken: largest key first, ties by position, until the budget is reached; None takes all."""
+    if budget is None or budget >= sum(tokens):
+        return set(range(len(keys)))
     taken: set[int] = set()
     count = 0
     for position in sorted(range(len(keys)), key=lambda i: (-keys[i], i)):
@@ -51,4 +53,68 @@ def zscores(scores: Sequence[float]) -> list[float]:
         return list(scores)
     mean = math.fsum(finite) / len(finite)
     spread = math.sqrt(math.fsum((score - mean) * (score - mean) for score in finite) / len(finite))
-    return [(score - mean) / spread if spread > 0 or math.isinf(score) else 0.0 for score in scores]
+    return [(score - mean) / (spread or 1.0) for score in scores]
+
+
+def select(
+    docs: Sequence[Mapping], settings: Mapping, budgets: Mapping[str, int | None] | int | None
+) -> list[str]:
+    """What becomes of each document: `kept`, `gone` (it did not survive) or the reason.
+
+    `docs` have doc_id, tokens, survived, pool, score, weight; `budgets` is one to share, or one a pool.
+    """
+    method, drawn = settings["method"], settings["method"] in ("uniform", "weighted")
+    fate, values = ["gone"] * len(docs), [math.nan] * len(docs)
+    for i, doc in enumerate(docs):
+        if doc["survived"]:
+            fate[i], values[i] = _value(doc, settings)
+    chosen = [i for i, said in enumerate(fate) if said == "may"]
+    keys = dict(zip(chosen, (values[i] for i in chosen), strict=True))
+    if method == "weighted" and settings.get("normalize") == "zscore":
+        keys = dict(zip(chosen, zscores([values[i] for i in chosen]), strict=True))
+    if drawn:
+        temperature = settings.get("temperature", 1.0) if method == "weighted" else 1.0
+        seed = settings.get("seed", 42)
+        keys = {
+            i: key / temperature + gumbel(docs[i]["doc_id"], seed, "plan.sample") for i, key in keys.items()
+        }
+    pools: dict[str, list[int]] = {doc["pool"]: [] for doc in docs if doc["survived"]}
+    for i in chosen:
+        pools[docs[i]["pool"]].append(i)
+    if isinstance(budgets, int):
+        budgets = shares(
+            budgets, {name: sum(docs[i]["tokens"] for i in members) for name, members in pools.items()}
+        )
+    for name, members in pools.items():
+        budget = None if budgets is None else budgets[name]
+        kept = take([keys[i] for i in members], [docs[i]["tokens"] for i in members], budget)
+        least = min((keys[members[position]] for position in kept), default=math.inf)
+        for position, i in enumerate(members):
+            tie = method == "threshold" and bool(kept) and keys[i] >= least
+            left = {"top": "plan.over_budget", "threshold": "plan.below_threshold"}.get(
+                method, "plan.not_sampled"
+            )
+            fate[i] = "kept" if position in kept or tie else left
+    return fate
+
+
+def _value(doc: Mapping, settings: Mapping) -> tuple[str, float]:
+    method = settings["method"]
+    score, weight = doc["score"], doc["weight"]
+    needs_score = (
+        settings.get("threshold") is not None or method in ("top", "threshold") or "weight" not in settings
+    )
+    if method == "uniform" and settings.get("threshold") is None:
+        needs_score = False
+    if needs_score and (score is None or math.isnan(score)):
+        return "plan.null_score", math.nan
+    if "weight" in settings and (weight is None or not 0 <= weight < math.inf):
+        return "plan.null_score", math.nan
+    if settings.get("threshold") is not None and score < settings["threshold"]:
+        return "plan.below_threshold", math.nan
+    value = 0.0 if method == "uniform" else score
+    if "weight" in settings:
+        value = -math.inf if weight == 0 else math.log(weight)
+    if method == "weighted" and value == -math.inf:
+        return "plan.not_sampled", math.nan
+    return "may", value
