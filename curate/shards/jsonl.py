@@ -6,7 +6,7 @@ Columns are found by one pass over the whole shard while it is hashed, so a key 
 line is not lost; they are int64, double, bool or string, and a column of mixed types or of nested values is a
 string of JSON.
 
-Cost: about 300 MB/s and core for the pass that lists, the same again for the one that reads.
+Cost: about 350 MB/s and core for the pass that lists, 150 for the one that reads, plain lines.
 """
 
 from collections.abc import Iterator
