@@ -9,7 +9,7 @@ from curate import text
 from curate.errors import ConfigError, DataError
 from curate.text import NativeSpec
 
-GROUPS = ("document",)
+GROUPS = ("document", "gopher", "c4", "fineweb", "redpajama")
 ALL = NativeSpec(groups=frozenset(GROUPS), words="uax29")
 
 

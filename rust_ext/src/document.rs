@@ -7,6 +7,7 @@ use arrow_array::builder::{FixedSizeBinaryBuilder, UInt32Builder};
 
 use crate::hash;
 use crate::measure::Signals;
+use crate::sentences;
 use crate::text::Views;
 
 const COUNTS: [&str; 6] = [
@@ -39,7 +40,7 @@ impl Signals for Document {
             doc.num_chars,
             doc.words.len(),
             num_lines(doc),
-            num_sentences(doc.text),
+            sentences::count(doc.text),
             num_paragraphs(doc),
         ];
         for (column, value) in self.counts.iter_mut().zip(values) {
@@ -76,8 +77,4 @@ fn num_paragraphs(doc: &Views<'_>) -> usize {
         was_blank = is_blank;
     }
     count
-}
-
-fn num_sentences(text: &str) -> usize {
-    text.matches(['.', '!', '?']).count()
 }

@@ -7,6 +7,7 @@ pub mod document;
 pub mod edits;
 pub mod error;
 pub mod fineweb;
+pub mod gopher;
 pub mod hash;
 pub mod measure;
 pub mod ngram;
@@ -17,6 +18,7 @@ pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
 pub mod redpajama;
+pub mod repetition;
 pub mod sample;
 pub mod sentences;
 pub mod text;

@@ -18,6 +18,7 @@ use crate::c4::C4;
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::fineweb::FineWeb;
+use crate::gopher::Gopher;
 use crate::pool;
 use crate::redpajama::RedPajama;
 use crate::text::{MAX_TEXT_BYTES, Segments, Split, Views, WordMode, splitter};
@@ -73,8 +74,9 @@ impl Spec {
     /// The makers of the enabled groups, in the order of their columns.
     fn makers(&self) -> Result<Vec<Make>> {
         let words = self.words;
-        let known: [(&str, Make); 4] = [
+        let known: [(&str, Make); 5] = [
             ("document", Box::new(|| Box::<Document>::default())),
+            ("gopher", Box::new(|| Box::<Gopher>::default())),
             ("c4", Box::new(move || Box::new(C4::new(words)))),
             ("fineweb", Box::new(|| Box::<FineWeb>::default())),
             ("redpajama", Box::new(|| Box::<RedPajama>::default())),

@@ -194,12 +194,16 @@ fn slice(text: &[u8], word: Span) -> &[u8] {
     text.get(word.start as usize..word.end as usize).unwrap_or(&[])
 }
 
-fn fold(a: u64, b: u64) -> u64 {
+/// Mix two numbers: both halves of their product.
+#[must_use]
+pub fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
 
-fn hash(seed: u64, bytes: &[u8]) -> u64 {
+/// Hash bytes for a table that compares what it finds.
+#[must_use]
+pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let mut state = seed ^ bytes.len() as u64;
     for chunk in chunks {

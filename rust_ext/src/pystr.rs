@@ -84,6 +84,16 @@ pub fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || (!c.is_ascii() && CATEGORY.get(c) == GeneralCategory::DecimalNumber)
 }
 
+/// `str.isalpha` of one character: letters of any kind.
+#[must_use]
+pub fn is_alpha(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphabetic()
+    } else {
+        GeneralCategoryGroup::Letter.contains(CATEGORY.get(c))
+    }
+}
+
 /// `str.isupper`: some character has case, and none is lower or title case.
 #[must_use]
 pub fn is_upper(word: &str) -> bool {

@@ -1,0 +1,245 @@
+//! Gopher's quality and repetition signals (Rae et al. 2021, arXiv:2112.11446), with datatrove's semantics.
+//!
+//! Given the words, every value is what datatrove's filters compare with their limits: lengths in code points,
+//! white space, line ends and letters as Python's `str` has them.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::ArrayRef;
+use arrow_array::builder::{Float64Builder, UInt32Builder};
+use memchr::{memchr_iter, memmem};
+
+use crate::measure::Signals;
+use crate::ngram::MAX_WORDS;
+use crate::pystr;
+use crate::repetition::{DUP, Grams, Repeats, TOP};
+use crate::text::{Span, Views, count_chars};
+
+const ELLIPSIS: char = '\u{2026}';
+const BULLETS: [char; 2] = ['\u{2022}', '-'];
+const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
+
+const COUNTS: [&str; 2] = ["gopher.num_words", "gopher.num_stop_words"];
+const FRACS: [&str; 19] = [
+    "gopher.mean_word_length",
+    "gopher.hash_frac",
+    "gopher.ellipsis_frac",
+    "gopher.bullet_line_frac",
+    "gopher.ellipsis_line_frac",
+    "gopher.alpha_word_frac",
+    "gopher.dup_line_frac",
+    "gopher.dup_line_char_frac",
+    "gopher.dup_para_frac",
+    "gopher.dup_para_char_frac",
+    "gopher.top_2gram_char_frac",
+    "gopher.top_3gram_char_frac",
+    "gopher.top_4gram_char_frac",
+    "gopher.dup_5gram_char_frac",
+    "gopher.dup_6gram_char_frac",
+    "gopher.dup_7gram_char_frac",
+    "gopher.dup_8gram_char_frac",
+    "gopher.dup_9gram_char_frac",
+    "gopher.dup_10gram_char_frac",
+];
+const _: () = assert!(FRACS.len() == 10 + TOP.len() + DUP.len());
+
+static DOTS: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("..."));
+static ELLIPSES: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("\u{2026}"));
+static BLANK_LINE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("\n\n"));
+
+/// The `gopher.*` columns.
+pub struct Gopher {
+    counts: [UInt32Builder; COUNTS.len()],
+    fracs: [Float64Builder; FRACS.len()],
+    repeats: Repeats,
+    grams: Grams,
+    pieces: Vec<Span>,
+}
+
+impl Default for Gopher {
+    fn default() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| UInt32Builder::new()),
+            fracs: std::array::from_fn(|_| Float64Builder::new()),
+            repeats: Repeats::default(),
+            grams: Grams::default(),
+            pieces: Vec::new(),
+        }
+    }
+}
+
+impl Signals for Gopher {
+    fn push(&mut self, doc: &Views<'_>) {
+        let words = Words::of(doc);
+        let lines = Lines::of(doc);
+        let num_words = doc.words.len();
+        let (num_lines, dup_lines, dup_line_chars) = self.lines(doc);
+        let (num_paras, dup_paras, dup_para_chars) = self.paragraphs(doc);
+        let fracs = [
+            frac(words.chars, words.wordy),
+            frac(memchr_iter(b'#', doc.text.as_bytes()).count(), num_words),
+            frac(num_ellipses(doc), num_words),
+            frac(lines.bullets, lines.all),
+            frac(lines.ellipses, lines.all),
+            frac(words.alpha, num_words),
+            frac(dup_lines, num_lines),
+            frac(dup_line_chars, doc.num_chars),
+            frac(dup_paras, num_paras),
+            frac(dup_para_chars, doc.num_chars),
+        ];
+        let counts = [words.wordy, words.stop_words.count_ones() as usize];
+        for (column, value) in self.counts.iter_mut().zip(counts) {
+            column.append_value(u32::try_from(value).unwrap_or(u32::MAX));
+        }
+        let grams = self.gram_fracs(doc);
+        for (column, value) in self.fracs.iter_mut().zip(fracs.into_iter().chain(grams)) {
+            column.append_option(value);
+        }
+    }
+
+    fn push_null(&mut self) {
+        self.counts.iter_mut().for_each(UInt32Builder::append_null);
+        self.fracs.iter_mut().for_each(Float64Builder::append_null);
+    }
+
+    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+        let counts = COUNTS.iter().zip(&mut self.counts);
+        let mut columns: Vec<(String, ArrayRef)> =
+            counts.map(|(name, column)| ((*name).into(), Arc::new(column.finish()) as ArrayRef)).collect();
+        let fracs = FRACS.iter().zip(&mut self.fracs);
+        columns.extend(fracs.map(|(name, column)| ((*name).into(), Arc::new(column.finish()) as ArrayRef)));
+        columns
+    }
+}
+
+impl Gopher {
+    /// Pieces between runs of `\n`: how many, how many are repeats, characters of those.
+    fn lines(&mut self, doc: &Views<'_>) -> (usize, usize, usize) {
+        self.pieces.clear();
+        self.pieces.extend(doc.lines.iter().filter(|line| line.num_bytes() > 0));
+        let at_start = usize::from(doc.text.starts_with('\n'));
+        let at_end = usize::from(doc.text.ends_with('\n') || doc.text.is_empty());
+        let (repeats, chars) = self.repeats.count(doc.text, &self.pieces);
+        // The pieces before a first and after a last newline are both empty, so they are equal.
+        (self.pieces.len() + at_start + at_end, repeats + at_start * at_end, chars)
+    }
+
+    /// Pieces between runs of two or more `\n` of the stripped text: how many, repeats, characters of those.
+    fn paragraphs(&mut self, doc: &Views<'_>) -> (usize, usize, usize) {
+        let text = pystr::strip(doc.text);
+        let bytes = text.as_bytes();
+        self.pieces.clear();
+        let mut start = 0;
+        for blank in BLANK_LINE.find_iter(bytes) {
+            // A longer run of newlines is found again; what follows its first two is no paragraph.
+            if blank > start {
+                self.pieces.push(Span::new(start, blank));
+            }
+            start = blank + 2;
+            while bytes.get(start) == Some(&b'\n') {
+                start += 1;
+            }
+        }
+        self.pieces.push(Span::new(start, bytes.len()));
+        let (repeats, chars) = self.repeats.count(text, &self.pieces);
+        (self.pieces.len(), repeats, chars)
+    }
+
+    fn gram_fracs(&mut self, doc: &Views<'_>) -> [Option<f64>; TOP.len() + DUP.len()] {
+        let mut out = [None; TOP.len() + DUP.len()];
+        if doc.words.len() <= MAX_WORDS && doc.num_chars > 0 {
+            self.grams.load(doc);
+            let values = self.grams.top().into_iter().chain(self.grams.dup());
+            out.iter_mut().zip(values).for_each(|(slot, value)| *slot = frac(value, doc.num_chars));
+        }
+        out
+    }
+}
+
+/// Null where the denominator is 0.
+#[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
+fn frac(count: usize, of: usize) -> Option<f64> {
+    (of > 0).then(|| count as f64 / of as f64)
+}
+
+fn num_ellipses(doc: &Views<'_>) -> usize {
+    let bytes = doc.text.as_bytes();
+    let dots = DOTS.find_iter(bytes).count();
+    if doc.is_ascii { dots } else { dots + ELLIPSES.find_iter(bytes).count() }
+}
+
+/// What the quality rules ask of the words.
+#[derive(Default)]
+struct Words {
+    /// Words with a character that is not punctuation.
+    wordy: usize,
+    /// Characters of those.
+    chars: usize,
+    /// Words with a letter.
+    alpha: usize,
+    /// One bit for each stop word that occurs.
+    stop_words: u32,
+}
+
+impl Words {
+    fn of(doc: &Views<'_>) -> Self {
+        let mut out = Self::default();
+        for word in doc.iter_words() {
+            out.add(word);
+        }
+        out
+    }
+
+    fn add(&mut self, word: &str) {
+        let first = word.as_bytes().first().copied().unwrap_or(0);
+        // Nearly all words: a letter first.
+        let (wordy, alpha) = if first.is_ascii_alphabetic() {
+            (true, true)
+        } else {
+            (!word.chars().all(pystr::is_punctuation), word.chars().any(pystr::is_alpha))
+        };
+        self.alpha += usize::from(alpha);
+        if wordy {
+            self.wordy += 1;
+            self.chars += count_chars(word);
+            if (2..=4).contains(&word.len()) {
+                self.stop_words |= stop_word(word);
+            }
+        }
+    }
+}
+
+/// The bit of a stop word; 0 for other words.
+fn stop_word(word: &str) -> u32 {
+    STOP_WORDS.iter().position(|&other| other == word).map_or(0, |index| 1 << index)
+}
+
+/// What the quality rules ask of the lines, as `str.splitlines` has them.
+#[derive(Default)]
+struct Lines {
+    all: usize,
+    bullets: usize,
+    ellipses: usize,
+}
+
+impl Lines {
+    fn of(doc: &Views<'_>) -> Self {
+        let mut out = Self::default();
+        if pystr::has_other_breaks(doc.text) {
+            pystr::split_lines(doc.text).for_each(|line| out.add(line.of(doc.text)));
+        } else {
+            // Nothing follows the last line break, so there is no line there.
+            let (last, others) = doc.lines.split_last().map_or((None, &[][..]), |(l, o)| (Some(l), o));
+            let last = last.filter(|line| line.num_bytes() > 0);
+            others.iter().chain(last).for_each(|line| out.add(line.of(doc.text)));
+        }
+        out
+    }
+
+    fn add(&mut self, line: &str) {
+        self.all += 1;
+        self.bullets += usize::from(pystr::strip_start(line).starts_with(BULLETS));
+        let end = pystr::strip_end(line);
+        self.ellipses += usize::from(end.ends_with("...") || end.ends_with(ELLIPSIS));
+    }
+}
