@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curate import text
 from curate.errors import DataError
-from tests.reference import c4, fineweb, redpajama
+from tests.reference import c4, fineweb, redpajama, words_en
 
 GROUPS = frozenset({"document", "c4", "fineweb", "redpajama"})
 
@@ -41,8 +41,8 @@ TEXTS = st.lists(st.one_of(PIECES, PIECES, st.text(CHARS, max_size=8)), max_size
 ROWS = st.lists(st.one_of(st.none(), st.just(""), TEXTS, st.text(CHARS)), max_size=5)
 
 
-def measure(rows: list[str | None]) -> list[dict[str, Any]]:
-    spec = text.NativeSpec(groups=GROUPS, words="uax29")
+def measure(rows: list[str | None], words: text.WordMode = "uax29") -> list[dict[str, Any]]:
+    spec = text.NativeSpec(groups=GROUPS, words=words)
     columns = text.measure(pa.array(rows, pa.large_string()), spec)
     return list(columns.to_pylist())
 
@@ -74,6 +74,12 @@ def test_every_signal_equals_its_twin(group: str, rows: list[str | None]) -> Non
         expected = TWINS[group](doc, found["document.num_words"])
         assert list(columns) and set(columns) == set(expected)
         assert_equal(columns, expected, doc)
+
+
+@given(doc=TEXTS)
+def test_sentences_are_those_of_the_word_mode(doc: str) -> None:
+    found = measure([doc], "datatrove-en")[0]
+    assert_equal(found, c4.signals(doc, words_en.count_sentences), doc)
 
 
 @given(rows=st.lists(st.lists(st.sampled_from("abc"), max_size=60).map(" ".join), max_size=3))

@@ -16,6 +16,7 @@ use crate::phrases::Phrases;
 use crate::pystr;
 use crate::sentences;
 use crate::text::{Span, Views, WordMode};
+use crate::words_en;
 
 const COUNTS: [&str; 9] = [
     "c4.num_lines",
@@ -55,6 +56,7 @@ struct Found {
 /// The `c4.*` columns.
 pub struct C4 {
     words: WordMode,
+    scratch: Vec<Span>,
     counts: [UInt32Builder; COUNTS.len()],
     flags: [BooleanBuilder; FLAGS.len()],
 }
@@ -65,9 +67,19 @@ impl C4 {
     pub fn new(words: WordMode) -> Self {
         Self {
             words,
+            scratch: Vec::new(),
             counts: std::array::from_fn(|_| UInt32Builder::new()),
             flags: std::array::from_fn(|_| BooleanBuilder::new()),
         }
+    }
+
+    /// Sentences of a kept line, in the words' mode; datatrove finds at least one in any.
+    fn count_sentences(&mut self, line: &str) -> usize {
+        let count = match self.words {
+            WordMode::Uax29 => sentences::count(line),
+            WordMode::DatatroveEn => words_en::count_sentences(line, &mut self.scratch),
+        };
+        count.max(1)
     }
 }
 
@@ -81,7 +93,7 @@ impl Signals for C4 {
             let (line, verdict) = rules.judge(span, &mut found);
             verdicts[verdict as usize] += 1;
             if verdict == Verdict::Kept {
-                num_sentences += count_sentences(&line, self.words);
+                num_sentences += self.count_sentences(&line);
             }
         }
         let dropped = |verdict: Verdict| verdicts[verdict as usize];
@@ -127,13 +139,6 @@ impl Signals for C4 {
 
 fn is_long(line: &str) -> bool {
     line.len() >= LONG_LINE_CHARS && pystr::len(line) >= LONG_LINE_CHARS
-}
-
-/// Sentences of a kept line; datatrove finds at least one in any.
-fn count_sentences(line: &str, words: WordMode) -> usize {
-    match words {
-        WordMode::Uax29 | WordMode::DatatroveEn => sentences::count(line).max(1),
-    }
 }
 
 /// The line rules over one document.

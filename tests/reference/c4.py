@@ -1,6 +1,7 @@
 """Slow, obvious twin of the C4 signals and of the rewriting of the text."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tests.reference.terminals import is_terminal
@@ -45,15 +46,15 @@ def judge(line: str) -> tuple[str, str, list[str]]:
     return line, "kept", broken
 
 
-def signals(text: str) -> dict[str, Any]:
-    """Every `c4.*` column."""
+def signals(text: str, count: Callable[[str], int] = num_sentences) -> dict[str, Any]:
+    """Every `c4.*` column; `count` counts the sentences of a line."""
     judged = [judge(line) for line in text.splitlines()]
     verdicts = [verdict for _, verdict, _ in judged]
     out: dict[str, Any] = {"c4.num_lines": len(judged), "c4.num_kept_lines": verdicts.count("kept")}
     for rule in ("too_long_word", "no_terminal_punct", "too_few_words", "javascript", "policy"):
         out[f"c4.num_lines_{rule}"] = verdicts.count(rule)
     kept = [line for line, verdict, _ in judged if verdict == "kept"]
-    out["c4.num_sentences"] = sum(max(1, num_sentences(line)) for line in kept)
+    out["c4.num_sentences"] = sum(max(1, count(line)) for line in kept)
     out["c4.num_long_lines"] = sum(len(line) >= 200 for line in text.split("\n"))
     for rule in ("has_lorem_ipsum", "has_curly_bracket"):
         out[f"c4.{rule}"] = any(rule in broken for _, _, broken in judged)
