@@ -256,7 +256,7 @@ def test_a_wrong_tokenizer_file_is_named_with_what_is_wrong(tmp_path: Path, mess
     ("lines", "message"),
     [
         ("!!! 0\n", "line 1: not a token"),
-        ("YQ== 0\nYQ== 1\n", "line 2: a token comes twice"),
+        ("YQ== 0\nYQ== 1\n", "line 2: a token or rank comes twice"),
         ("YQ== 0\n", "0x00"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +134,146 @@ def train_byte_level(name: str, texts: Iterator[str] | list[str], *, vocab_size:
     tokenizer.train_from_iterator(texts, trainer)
     if name == "gpt_neox":
         tokenizer.add_tokens([" " * width for width in range(2, 9)])
+    return tokenizer
+
+
+MARK = "\u2581"
+MARKED = [f"{MARK}{MARK}", f"{MARK}{MARK}{MARK}{MARK}"]
+
+
+def _unigram(normalizer: normalizers.Normalizer, splits: pre_tokenizers.PreTokenizer) -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splits
+    return tokenizer
+
+
+def _albert() -> Tokenizer:
+    """What `SentencePieceUnigramTokenizer` of the package is made from."""
+    spaces = normalizers.Replace(Regex(" {2,}"), " ")
+    chain = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), spaces])
+    return _unigram(chain, pre_tokenizers.Metaspace())
+
+
+def charsmap(replacements: dict[str, str]) -> bytes:
+    """A `precompiled_charsmap` for single characters and graphemes: a trie laid out one node a block."""
+    units = [0] * 256
+    texts = bytearray()
+    starts: dict[bytes, int] = {b"": 0}
+    for key, value in sorted(replacements.items()):
+        data, at = key.encode(), 0
+        for length in range(1, len(data) + 1):
+            prefix = data[:length]
+            if prefix not in starts:
+                starts[prefix] = len(units)
+                units.extend([0] * 256)
+                cell = starts[prefix[:-1]] + prefix[-1]
+                units[cell] |= (starts[prefix] ^ cell) << 10 | prefix[-1]
+            at = starts[prefix]
+        cell = starts[data[:-1]] + data[-1]
+        units[cell] |= 1 << 8
+        units[at] = 1 << 31 | len(texts)
+        texts += value.encode() + b"\0"
+    packed = b"".join(unit.to_bytes(4, "little") for unit in units)
+    return len(packed).to_bytes(4, "little") + packed + bytes(texts)
+
+
+def _xlm_roberta() -> Tokenizer:
+    table = {"\u00e9": "e", "\n": " ", "\r\n": " ", "\r": " ", "\u3000": " ", "\ufb01": "fi", "e\u0301": "E"}
+    table |= {"\u00bd": "1/2", "\u200b": "", "\u0301": "", "\u212b": "\u00c5", "\U0001f468": "man"}
+    normalizer = normalizers.Precompiled(charsmap(table))
+    splits = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    return _unigram(normalizer, splits)
+
+
+def _t5() -> Tokenizer:
+    chain = [normalizers.Strip(left=False, right=True), normalizers.Lowercase(), normalizers.NFD()]
+    return _unigram(normalizers.Sequence(chain), pre_tokenizers.Metaspace(prepend_scheme="never"))
+
+
+def _llama2() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(fuse_unk=True, byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)])
+    return tokenizer
+
+
+def _mistral() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(fuse_unk=True, byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    return tokenizer
+
+
+def _gemma() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", MARK)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    return tokenizer
+
+
+def _no_fallback() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
+
+
+UNIGRAM: dict[str, Callable[[], Tokenizer]] = {"albert": _albert, "xlm_roberta": _xlm_roberta, "t5": _t5}
+"""Untrained tokenizers of the Unigram families, by name."""
+
+SENTENCE_BPE: dict[str, Callable[[], Tokenizer]] = {
+    "llama2": _llama2,
+    "mistral": _mistral,
+    "gemma": _gemma,
+    "no_fallback": _no_fallback,
+}
+"""Untrained tokenizers of BPE over characters, most with byte fallback, by name."""
+
+
+def train_unigram(name: str, texts: list[str], *, byte_fallback: bool = False) -> Tokenizer:
+    """Train a tokenizer of `UNIGRAM`."""
+    tokenizer = UNIGRAM[name]()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=400, special_tokens=["<unk>", *SPECIAL], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if not byte_fallback:
+        return tokenizer
+    state = json.loads(tokenizer.to_str())
+    state["model"]["vocab"] += [[f"<0x{byte:02X}>", -20.0] for byte in range(256)]
+    state["model"]["byte_fallback"] = True
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def train_sentence_bpe(name: str, texts: list[str], *, vocab_size: int = 700) -> Tokenizer:
+    """Train a tokenizer of `SENTENCE_BPE` on words, with all byte tokens and runs of spaces."""
+    words = Tokenizer(models.BPE(unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        limit_alphabet=80,
+        initial_alphabet=[MARK],
+        special_tokens=["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        show_progress=False,
+    )
+    words.train_from_iterator(texts, trainer)
+    trained = json.loads(words.to_str())["model"]
+    state = json.loads(SENTENCE_BPE[name]().to_str())
+    vocab, merges = trained["vocab"], trained["merges"]
+    for run in MARKED:
+        vocab[run] = len(vocab)
+        half = run[: len(run) // 2]
+        merges.append([half, half])
+    state["model"] |= {"vocab": vocab, "merges": merges}
+    state["added_tokens"] = json.loads(words.to_str())["added_tokens"][:2]
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def train_word_piece(texts: list[str]) -> Tokenizer:
+    """Train a WordPiece tokenizer, as BERT has."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=["[UNK]"], show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 

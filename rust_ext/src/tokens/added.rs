@@ -43,8 +43,9 @@ impl AddedSet {
         Ok(Some(Self { search, tokens }))
     }
 
-    /// Call `between` with every stretch of `text` that is no added token, in order; returns their number.
-    pub fn split<'a>(&self, text: &'a str, mut between: impl FnMut(&'a str)) -> u32 {
+    /// Call `between` with the start and text of every stretch that is no added token, in order; returns
+    /// the number of added tokens.
+    pub fn split<'a>(&self, text: &'a str, mut between: impl FnMut(usize, &'a str)) -> u32 {
         let (mut done, mut found) = (0, 0);
         for hit in self.search.find_iter(text) {
             let (mut start, mut stop) = (hit.start(), hit.end());
@@ -60,13 +61,13 @@ impl AddedSet {
                 stop = text.len() - after.trim_start().len();
             }
             if done < start {
-                between(&text[done..start]);
+                between(done, &text[done..start]);
             }
             found += u32::from(start < stop);
             done = stop;
         }
         if done < text.len() {
-            between(&text[done..]);
+            between(done, &text[done..]);
         }
         found
     }
@@ -89,7 +90,7 @@ mod tests {
         };
         let set = AddedSet::new(tokens.iter().map(added).collect()).unwrap().unwrap();
         let mut out = Vec::new();
-        let found = set.split(text, |piece| out.push(piece.to_owned()));
+        let found = set.split(text, |_, piece| out.push(piece.to_owned()));
         (out, found)
     }
 

@@ -129,7 +129,7 @@ impl Signals for TokenCounts {
     fn push(&mut self, doc: &Views<'_>) {
         let count = match (&self.counter.loaded, &mut self.scratch) {
             (Some(loaded), Some(scratch)) if self.counter.is_sampled(doc.text) => {
-                u32::try_from(loaded.tokenizer.count(doc.text, scratch)).ok()
+                loaded.tokenizer.count(doc.text, scratch).and_then(|count| u32::try_from(count).ok())
             }
             _ => None,
         };

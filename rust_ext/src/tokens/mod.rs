@@ -4,19 +4,24 @@
 //! cut at added tokens, normalized, split by a hand-written scanner, and each piece is looked up in a
 //! cache; only what misses is merged. Not here: token ids, decoding, training.
 
-pub mod added;
-pub mod bpe;
+mod added;
+mod bpe;
 mod cache;
+mod charsmap;
 mod classes;
 mod counts;
+#[cfg(feature = "tokenizers")]
+mod fallback;
 mod files;
+mod hugging_face;
 mod native;
-pub mod normalize;
+mod normalize;
 pub mod scripts;
-pub mod split;
+mod split;
+mod unigram;
 
-pub use counts::{Counter, Settings, TokenCounts};
-pub use native::{Native, Scratch, Step};
+pub use counts::{Counter, Settings, TokenCounts, draw};
+pub use native::{Native, Scratch};
 
 use std::path::Path;
 
@@ -24,8 +29,12 @@ use crate::error::Result;
 
 /// A tokenizer that counts; threads share it, each with a [`Scratch`] of its own.
 #[derive(Debug)]
-pub struct Tokenizer {
-    native: Native,
+pub enum Tokenizer {
+    /// Every part is known here.
+    Native(Native),
+    /// Some part is not.
+    #[cfg(feature = "tokenizers")]
+    Fallback(fallback::Fallback),
 }
 
 impl Tokenizer {
@@ -35,12 +44,22 @@ impl Tokenizer {
     /// # Errors
     /// `Error::Data` for what cannot be read or is not supported, `Error::Config` for a wrong pattern.
     pub fn from_files(path: &Path, pattern: Option<&str>) -> Result<Self> {
-        Ok(Self { native: files::read(path, pattern)? })
+        files::read(path, pattern)
     }
 
-    /// Number of tokens of `text`, no special tokens added.
+    /// Number of tokens of `text`, no special tokens added; `None` where the text cannot be encoded.
     #[must_use]
-    pub fn count(&self, text: &str, scratch: &mut Scratch) -> u64 {
-        self.native.count(text, scratch)
+    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Option<u64> {
+        match self {
+            Self::Native(native) => Some(native.count(text, scratch)),
+            #[cfg(feature = "tokenizers")]
+            Self::Fallback(fallback) => fallback.count(text),
+        }
+    }
+
+    /// Whether the native path counts; otherwise it is the `tokenizers` crate, which is much slower.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
     }
 }

@@ -24,7 +24,15 @@ pub enum Scanner {
     Digits,
     /// Runs of numeric characters, the runs between them whole.
     DigitRuns,
+    /// A new piece at every word mark (`U+2581`).
+    Words,
+    /// A new piece at every run of word marks.
+    WordRuns,
 }
+
+/// What stands for a space in SentencePiece vocabularies.
+pub const WORD_MARK: char = '\u{2581}';
+const WORD_MARK_BYTES: [u8; 3] = [0xe2, 0x96, 0x81];
 
 const PATTERNS: [(&str, Scanner); 8] = [
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Gpt2),
@@ -94,6 +102,14 @@ impl Scanner {
                     _ => scan.run(start + len, NUMBER),
                 }
             }
+            Self::Words => scan.word(start + 1),
+            Self::WordRuns => {
+                let mut at = start;
+                while text.get(at..).is_some_and(|rest| rest.starts_with(&WORD_MARK_BYTES)) {
+                    at += WORD_MARK_BYTES.len();
+                }
+                scan.word(at.max(start + 1))
+            }
         }
     }
 }
@@ -140,6 +156,20 @@ impl Scan<'_> {
             at += 1;
         }
         at
+    }
+
+    /// The first word mark from `at`, else the end.
+    #[inline]
+    fn word(self, mut at: usize) -> usize {
+        let from = |at| self.text.get(at..).unwrap_or_default();
+        while let Some(skipped) = memchr::memchr(WORD_MARK_BYTES[0], from(at)) {
+            at += skipped;
+            if from(at).starts_with(&WORD_MARK_BYTES) {
+                return at;
+            }
+            at += 1;
+        }
+        self.text.len()
     }
 
     /// Length of an English contraction at `at`, 0 for none.
