@@ -1,6 +1,7 @@
 """Check the size budgets of `curate/` and print its ten largest files and functions.
 
-A file has at most 400 lines; a function at most 50 lines and 7 parameters. Exits 1 where one is over.
+A file has at most 400 lines; a function at most 50 lines and 7 parameters, unless its `def` line ends in a comment
+`# over: <why>`. Exits 1 where one is over.
 """
 
 import ast
@@ -39,8 +40,12 @@ def function_sizes() -> list[Size]:
     """Measure every function of the package, nested ones too."""
     sizes = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        lines_of = text.splitlines()
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if "# over: " in lines_of[node.lineno - 1]:
+                    continue
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 arguments = node.args
                 names = [a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]

@@ -28,7 +28,7 @@ LAYERS = (
     ("selection",),
     ("pipeline", "profile", "runners"),
     ("loader", "export", "report"),
-    ("cli",),
+    ("api", "cli"),
 )
 """Top-level modules and packages, lowest first; `errors` lies below the rest of its layer."""
 

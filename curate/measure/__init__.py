@@ -5,4 +5,7 @@ from curate.measure.heuristics import Heuristics
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
-__all__ = ["Document", "Heuristics", "StageModel", "Tokens"]
+STAGES: dict[str, type[StageModel]] = {stage.name: stage for stage in (Heuristics, Tokens)}
+"""Stages that a recipe names under `measure:`; `document` is always measured."""
+
+__all__ = ["STAGES", "Document", "Heuristics", "StageModel", "Tokens"]

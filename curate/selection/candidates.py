@@ -92,8 +92,11 @@ class Scale:
 
     def ranks(self, score: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Unsigned integers, ascending from the best."""
-        key = (score - self.mean) / self.spread / self.temperature + noise
-        return ~order_keys(key)
+        return ~order_keys(self.keys(score, noise))
+
+    def keys(self, score: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """What documents are taken by: the greater the earlier."""
+        return np.asarray((score - self.mean) / self.spread / self.temperature + noise)
 
 
 def key_of(rank: int) -> float:

@@ -177,7 +177,8 @@ class Outcome:
         supplies: dict[str, tuple[int, int]],
     ) -> None:
         self._settings = settings
-        self._scale = scale
+        self.scale = scale
+        """How score and noise make the key."""
         self._cuts = cuts
         self._budgets = budgets
         self._supplies = supplies
@@ -223,7 +224,7 @@ class Outcome:
         codes = codes_of(rows.pools, {name: code for code, name in enumerate(self._cuts)})
         kept = np.zeros(len(rows.places), dtype=bool)
         at = np.flatnonzero(rows.is_eligible)
-        ranks = self._scale.ranks(rows.score[at], rows.noise[at])
+        ranks = self.scale.ranks(rows.score[at], rows.noise[at])
         kept[at] = taken(list(self._cuts.values()), codes[at], ranks, first_ordinal + rows.places[at])
         left = ~(kept | rows.is_null | rows.is_below)
         below = rows.is_below | (left if self._settings.method == "threshold" else False)

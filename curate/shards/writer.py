@@ -37,13 +37,13 @@ class WrittenFile:
 
 
 class ShardWriter:
-    """Write rows to `part-00000.parquet`, `part-00001.parquet` and so on, in a folder or below a URL.
+    """Write rows to `<prefix>-00000.parquet`, `<prefix>-00001.parquet` and so on, in a folder or below a URL.
 
     A file ends at `rows_per_file` exactly, or with the first row group that brings it to `max_file_bytes` on
     disk. Leaving a `with` block by an exception leaves the finished files and no other.
     """
 
-    def __init__(
+    def __init__(  # over: each is an independent setting of the output
         self,
         directory: str | Path | storage.Place,
         schema: pa.Schema,
@@ -53,8 +53,10 @@ class ShardWriter:
         row_group_bytes: int = 32 << 20,
         compression_level: int = 3,
         text: str = "text",
+        prefix: str = "part",
     ) -> None:
         self._place = directory if isinstance(directory, storage.Place) else storage.locate(str(directory))
+        self._prefix = prefix
         self._schema = schema
         self._text = text
         self._rows_per_file = rows_per_file
@@ -152,7 +154,7 @@ class ShardWriter:
             self._finish_file()
 
     def _open_file(self) -> "_OpenFile":
-        path = self._folder / f"part-{len(self._written):05d}.parquet"
+        path = self._folder / f"{self._prefix}-{len(self._written):05d}.parquet"
         return _OpenFile(
             path, self._schema, dictionary=self._dictionary, text=self._text, level=self._compression_level
         )

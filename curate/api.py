@@ -1,0 +1,106 @@
+"""The verbs of the command line as functions: each takes a recipe and returns the run.
+
+A recipe is a path, a mapping, or YAML text. `overrides` are `a.b=c` as with `--set`. Nothing is printed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from curate import pipeline
+from curate.pipeline import OpenRun, open_run
+from curate.report.explain import Explanation
+from curate.report.fromrun import explain_documents, write_report
+from curate.runs import Verify
+
+Source = str | Path | dict[str, Any]
+
+__all__ = ["dedup", "explain", "measure", "open_run", "plan", "run", "verify", "write"]
+
+
+def _session(
+    recipe: Source, overrides: list[str] | None, num_threads: int | None, memory: str
+) -> pipeline.Session:
+    limits = pipeline.Limits(
+        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    return pipeline.Session(pipeline.load_recipe(recipe, overrides=overrides), limits=limits)
+
+
+def run(
+    recipe: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+    write: bool = True,
+) -> OpenRun:
+    """Measure, resolve, plan, deliver and report; with `write=False` the plan is the result.
+
+    Raises:
+        ConfigError: the recipe is wrong.
+        DataError: a shard cannot be read.
+        StateError: another process works on this run.
+    """
+    found = pipeline.run_steps(_session(recipe, overrides, num_threads, memory), write=write)
+    write_report(found)
+    return found
+
+
+def measure(
+    recipe: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+    part: tuple[int, int] | None = None,
+) -> OpenRun:
+    """Turn text into columns; with `part=(i, n)` only every n-th piece from the i-th, counted from 1."""
+    session = _session(recipe, overrides, num_threads, memory)
+    pipeline.prepare(session)
+    pipeline.measure(session, part=part)
+    return OpenRun(session)
+
+
+def dedup(
+    recipe: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+) -> OpenRun:
+    """Measure what is missing, then find duplicate clusters and fit what the plan needs."""
+    session = _session(recipe, overrides, num_threads, memory)
+    pipeline.run_resolve(session)
+    return OpenRun(session)
+
+
+def plan(
+    recipe: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+) -> OpenRun:
+    """Do what is missing before it, then decide; text that was measured is not read again."""
+    return pipeline.run_steps(_session(recipe, overrides, num_threads, memory), write=False)
+
+
+def write(
+    recipe: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+) -> OpenRun:
+    """Do what is missing, and write the curated shards."""
+    return pipeline.run_steps(_session(recipe, overrides, num_threads, memory), write=True)
+
+
+def explain(run_dir: str | Path, document: str) -> list[Explanation]:
+    """Explain documents of a run: doc:<hash>, id:<id> or <shard key>:<row>."""
+    return explain_documents(open_run(run_dir), document)
+
+
+def verify(run_dir: str | Path, mode: Verify = "hash") -> list[str]:
+    """Check a run; returns what is wrong, nothing where all is well."""
+    return open_run(run_dir).verify(mode)[0]

@@ -1,0 +1,284 @@
+"""The command line: parse, call one function, print.
+
+Results go to stdout (one JSON object with `--json`), everything else to stderr. Exit codes: 0 done, 1
+failed, 2 a setting or the usage is wrong, 3 done but too many rows were unreadable, 4 `verify` found
+damage, 130 interrupted (what was committed stays).
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import pipeline
+from curate.errors import CurateError
+from curate.profile import profile
+from curate.report.fromrun import explain_documents, write_report
+from curate.shards import Input
+
+app = typer.Typer(
+    name="curate",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=(__doc__ or "").split("\n")[0],
+)
+config_app = typer.Typer(no_args_is_help=True, help="Show a resolved recipe, or the schema of recipes.")
+app.add_typer(config_app, name="config")
+
+RecipePath = Annotated[str, typer.Argument(help="Recipe, a YAML file.", metavar="RECIPE")]
+RunPath = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads; default: CURATE_NUM_THREADS, else all cores.")
+]
+Memory = Annotated[
+    str, typer.Option("--memory", help="Budget for batches, queues and sorts, such as 512MiB or 4GB.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Part = Annotated[str | None, typer.Option("--part", metavar="I/N", help="Measure only part I of N (from 1).")]
+
+
+def _session(
+    recipe: str, overrides: list[str] | None, threads: int | None, memory: str, quiet: bool
+) -> pipeline.Session:
+    limits = pipeline.Limits(
+        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    progress = pipeline.Silent() if quiet else pipeline.terminal_progress()
+    return pipeline.Session(
+        pipeline.load_recipe(recipe, overrides=overrides), limits=limits, progress=progress
+    )
+
+
+def _print(value: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(value, indent=2, sort_keys=True) if as_json else text)
+
+
+@app.command()
+def run(  # over: the options of a command are its parameters
+    recipe: RecipePath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, what is cached and why not.")
+    ] = False,
+    no_write: Annotated[
+        bool, typer.Option("--no-write", help="Stop after the plan; the loader reads plan and shards.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure, resolve, plan, deliver, then report; what is done already is not redone."""
+    session = _session(recipe, overrides, threads, memory, quiet)
+    if dry_run:
+        forecast = pipeline.forecast(session, write=not no_write)
+        _print(forecast.as_dict(), as_json, forecast.as_text())
+        return
+    result = pipeline.run_steps(session, write=not no_write)
+    write_report(result)
+    _print(result.summary(), as_json, result.as_text())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def measure(
+    recipe: RecipePath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    part: Part = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn text into columns; the only step that reads all text."""
+    session = _session(recipe, overrides, threads, memory, quiet)
+    pipeline.prepare(session)
+    timing = pipeline.measure(session, part=pipeline.parse_part(part))
+    _print(
+        timing.as_dict(), as_json, f"measured {timing.num_tasks} tasks, {timing.num_cached} were done already"
+    )
+
+
+@app.command()
+def dedup(
+    recipe: RecipePath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find duplicate clusters and fit what the plan needs; measures first where columns are missing."""
+    session = _session(recipe, overrides, threads, memory, quiet)
+    pipeline.measure(session)
+    timing = pipeline.resolve(session)
+    _print(
+        timing.as_dict(),
+        as_json,
+        f"resolved {timing.num_tasks} artefacts, {timing.num_cached} were done already",
+    )
+
+
+@app.command()
+def plan(
+    recipe: RecipePath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decide what is kept; after the first time without reading any text."""
+    session = _session(recipe, overrides, threads, memory, quiet)
+    result = pipeline.run_steps(session, write=False)
+    _print(result.summary(), as_json, result.as_text())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def write(
+    recipe: RecipePath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the curated shards of the current plan."""
+    session = _session(recipe, overrides, threads, memory, quiet)
+    result = pipeline.run_steps(session, write=True)
+    _print(result.summary(), as_json, result.as_text())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def status(run_dir: RunPath, as_json: AsJson = False) -> None:
+    """Say what a run has done."""
+    state = pipeline.open_run(run_dir).status()
+    _print(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
+
+
+@app.command()
+def verify(
+    run_dir: RunPath,
+    size_only: Annotated[bool, typer.Option("--size-only", help="Check sizes and rows, not hashes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check sizes, hashes, row counts and that in = kept + dropped; exit 4 when something is wrong."""
+    problems, num_checked = pipeline.open_run(run_dir).verify("size" if size_only else "hash")
+    text = "\n".join(problems) if problems else f"{num_checked} files are as committed, the ledger adds up"
+    _print({"problems": problems, "num_checked": num_checked}, as_json, text)
+    raise typer.Exit(4 if problems else 0)
+
+
+@app.command()
+def explain(
+    run_dir: RunPath,
+    document: Annotated[str, typer.Argument(help="doc:<hash>, id:<id> or <shard key>:<row>.", metavar="DOC")],
+    as_json: AsJson = False,
+) -> None:
+    """Say why a document was kept or dropped, with every measured value and limit."""
+    found = explain_documents(pipeline.open_run(run_dir), document)
+    _print([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
+
+
+@app.command()
+def report(run_dir: RunPath, as_json: AsJson = False) -> None:
+    """Write the report of a run again and print where it is (or the report itself, with --json)."""
+    path = write_report(pipeline.open_run(run_dir))
+    print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
+
+
+@app.command()
+def gc(
+    run_dir: RunPath,
+    grace_s: Annotated[
+        float, typer.Option("--grace", min=0, help="Seconds a file must be old to be removed.")
+    ] = 3600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove temporary files and files that nothing commits, in the run and its store."""
+    removed = pipeline.open_run(run_dir).gc(grace_s)
+    _print({"removed": removed}, as_json, f"removed {len(removed)} files")
+
+
+@app.command()
+def init(
+    paths: Annotated[
+        list[str], typer.Argument(help="Shards: files, folders, globs or URLs.", metavar="PATHS")
+    ],
+) -> None:
+    """Profile shards and print a commented recipe for them."""
+    print(profile(Input(paths=paths)))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation: versions, the native extension, threads, memory, optional packages."""
+    facts = pipeline.doctor()
+    _print(facts, as_json, "\n".join(f"{key:<22} {value}" for key, value in facts.items()))
+
+
+@config_app.command("show")
+def config_show(recipe: RecipePath, overrides: Set = None) -> None:
+    """Print the recipe with every default filled in."""
+    print(pipeline.dump_recipe(pipeline.load_recipe(recipe, overrides=overrides)), end="")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    print(json.dumps(pipeline.Recipe.model_json_schema(), indent=2, sort_keys=True))
+
+
+def _fail(message: str, hint: str | None, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return code
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        result = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as exc:
+        return exc.exit_code
+    except CurateError as exc:
+        if debug:
+            traceback.print_exc()
+        return _fail(str(exc), exc.hint, exc.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; what was committed stays", "run the same command again to go on", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as exc:  # the one place that turns the unexpected into a line
+        if debug:
+            traceback.print_exc()
+        if hasattr(exc, "format_message"):
+            return _fail(exc.format_message(), "curate --help", 2)
+        kind = "" if isinstance(exc, OSError) else f"{type(exc).__name__}: "
+        return _fail(f"{kind}{exc}", None if isinstance(exc, OSError) else "--debug shows where", 1)
+
+
+__all__ = ["app", "main"]
+
+if __name__ == "__main__":
+    main()

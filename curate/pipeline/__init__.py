@@ -1,0 +1,84 @@
+"""The four steps: measure, resolve, plan, deliver; the only place that drops rows."""
+
+import json
+
+import yaml
+
+from curate.pipeline.doctor import doctor
+from curate.pipeline.forecast import Forecast, forecast
+from curate.pipeline.limits import Limits, default_threads, parse_bytes
+from curate.pipeline.measure import measure, parse_part
+from curate.pipeline.openrun import OpenRun, open_run
+from curate.pipeline.plan import plan
+from curate.pipeline.planfile import PlanFile
+from curate.pipeline.progress import Progress, Silent
+from curate.pipeline.recipe import Recipe, load_recipe
+from curate.pipeline.resolve import resolve
+from curate.pipeline.session import Session
+from curate.pipeline.terminal import terminal_progress
+from curate.pipeline.write import deliver
+
+__all__ = [
+    "Forecast",
+    "Limits",
+    "OpenRun",
+    "PlanFile",
+    "Progress",
+    "Recipe",
+    "Session",
+    "Silent",
+    "default_threads",
+    "deliver",
+    "doctor",
+    "dump_recipe",
+    "forecast",
+    "load_recipe",
+    "measure",
+    "open_run",
+    "parse_bytes",
+    "parse_part",
+    "plan",
+    "prepare",
+    "resolve",
+    "run_resolve",
+    "run_steps",
+    "terminal_progress",
+]
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a resolved recipe as YAML."""
+    return yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False, allow_unicode=False)
+
+
+def prepare(session: Session) -> None:
+    """Write the resolved recipe into the run folder."""
+    session.run.write_recipe(dump_recipe(session.recipe))
+
+
+def run_resolve(session: Session) -> None:
+    """Measure what is missing, then resolve; the run folder is locked meanwhile."""
+    with session.run.lock():
+        prepare(session)
+        measure(session)
+        resolve(session)
+        session.save_timings()
+
+
+def run_steps(session: Session, *, write: bool = True) -> OpenRun:
+    """Measure, resolve, plan and, where the recipe has an output and `write` is true, deliver.
+
+    Every step does only what is missing. The run folder is locked meanwhile.
+
+    Raises:
+        StateError: another process works on this run.
+    """
+    with session.run.lock():
+        prepare(session)
+        measure(session)
+        resolve(session)
+        found = plan(session)
+        if write and session.recipe.output is not None:
+            deliver(session, found)
+        session.save_timings()
+    return OpenRun(session, found)

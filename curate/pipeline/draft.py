@@ -1,0 +1,122 @@
+"""The plan's first pass: each piece alone, from columns to filter reasons, pool, tokens and score.
+
+Drafts are spilled to scratch, one Arrow file a piece, so the later passes (duplicates, selection, writing)
+read only what they need and memory does not grow with the corpus.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_columns
+from curate.measure.token_estimate import Factors, apply_factors
+from curate.measure.tokens import BYTES, COUNT
+from curate.pipeline.resolve import factor_columns
+from curate.pipeline.session import PieceEntry, Session
+from curate.schema import ERROR, INPUT_ERRORS
+from curate.selection.candidates import ALL, NO_POOL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What one piece brings to the plan."""
+
+    reasons: pa.Array
+    """Per row the reasons of input and filters; empty lists are survivors."""
+    doc_id: pa.Array
+    pool: npt.NDArray[np.uint32]
+    tokens: npt.NDArray[np.uint32]
+
+    @property
+    def survives(self) -> npt.NDArray[np.bool_]:
+        """Rows that no filter drops."""
+        return np.asarray(np.diff(self.reasons.offsets.to_numpy()) == 0)
+
+
+class PoolNames:
+    """Pools in the order of their first document; names are few."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def codes(self, values: pl.Series) -> npt.NDArray[np.uint32]:
+        """Give every value its code; null is a pool of its own."""
+        texts = values.cast(pl.String).fill_null(NO_POOL)
+        for name in texts.unique(maintain_order=True):
+            if name not in self._codes:
+                self._codes[name] = len(self.names)
+                self.names.append(name)
+        return texts.replace_strict(self._codes, return_dtype=pl.UInt32).to_numpy()
+
+
+def needed_columns(session: Session) -> list[str]:
+    """Columns that drafting reads."""
+    recipe = session.recipe
+    factors = (name for name in factor_columns(session) if name is not None)
+    names = [ERROR, "doc_id", *rule_columns(recipe.rules), COUNT, *BYTES, *factors]
+    if recipe.plan.pools.by is not None:
+        names.append(recipe.plan.pools.by)
+    return list(dict.fromkeys(names))
+
+
+def all_reasons(session: Session, last: Iterable[str]) -> pa.Array:
+    """Every reason code that the plan can give, in order; its position is its code in `rows`."""
+    return pa.array([*INPUT_ERRORS, *reason_codes(session.recipe.rules), *last], pa.string())
+
+
+def draft_piece(
+    session: Session, entry: PieceEntry, names: list[str], pools: PoolNames, *, factors: Factors
+) -> Draft:
+    """Apply filters to one piece and count its tokens, one for the end of each document included."""
+    frame = session.read_columns(entry, names)
+    error = frame[ERROR]
+    masks: list[tuple[str, npt.NDArray[np.bool_]]] = [
+        (code, (error == code).fill_null(False).to_numpy()) for code in INPUT_ERRORS
+    ]
+    readable = error.is_null().to_numpy()
+    masks += [(code, mask.to_numpy() & readable) for code, mask in evaluate(session.recipe.rules, frame)]
+    by = session.recipe.plan.pools.by
+    pool = frame[by] if by else pl.Series([ALL]).new_from_index(0, len(frame))
+    source, language = factor_columns(session)
+    counted = apply_factors(frame, factors, source=source, language=language)["tokens.estimate"]
+    return Draft(
+        reasons=reasons_column(masks, len(frame)),
+        doc_id=frame["doc_id"].to_arrow().cast(pa.binary(16)),
+        pool=pools.codes(pool),
+        tokens=np.where(readable, counted.fill_null(0).to_numpy() + 1, 0).astype(np.uint32),
+    )
+
+
+def spill(draft: Draft, path: Path) -> None:
+    """Write a draft to scratch."""
+    batch = pa.record_batch(
+        {
+            "reasons": draft.reasons,
+            "doc_id": draft.doc_id,
+            "pool": pa.array(draft.pool),
+            "tokens": pa.array(draft.tokens),
+        }
+    )
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write(batch)
+
+
+def unspill(path: Path) -> Draft:
+    """Read a draft back."""
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    batch = table.combine_chunks().to_batches()
+    data = batch[0] if batch else pa.RecordBatch.from_pylist([], schema=table.schema)
+    return Draft(
+        reasons=data["reasons"],
+        doc_id=data["doc_id"],
+        pool=data["pool"].to_numpy(),
+        tokens=data["tokens"].to_numpy(),
+    )

@@ -1,0 +1,160 @@
+"""Measure: text to columns, one task per piece, everything that is missing in one fused native call.
+
+A piece that the store already has for a stage is not measured again for it. While the native pass runs on
+one batch, the next is decoded; memory is a few batches and one row group of columns, whatever the size of
+the piece.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import text
+from curate.errors import ConfigError
+from curate.pipeline.progress import Timing
+from curate.pipeline.readahead import read_ahead
+from curate.pipeline.session import DETAIL, INPUT_STAGE, PieceEntry, Session
+from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
+from curate.shards import iter_batches
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    """Read `--part i/n`, with i from 1 to n.
+
+    Raises:
+        ConfigError: it is not two such numbers.
+    """
+    if text is None:
+        return None
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ConfigError(f"--part is i/n with 1 <= i <= n: {text}")
+    return int(first), int(last)
+
+
+def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
+    """Measure every piece for every stage that the store lacks; with `part` only every n-th piece.
+
+    Afterwards each entry of the session knows its column files and, unless only a part was measured, its
+    rows and place.
+
+    Raises:
+        DataError: a shard cannot be read.
+    """
+    locate(session)
+    todo = [(entry, missing_stages(session, entry)) for entry in session.entries]
+    todo = [(entry, missing) for entry, missing in todo if missing]
+    if part is not None:
+        todo = todo[part[0] - 1 :: part[1]]
+    timing = Timing(step="measure", num_tasks=len(todo), num_cached=len(session.entries) - len(todo))
+    session.timings.append(timing)
+    with timing:
+        session.progress.start(
+            "measure", num_bytes=sum(entry.piece.num_bytes for entry, _ in todo), num_tasks=len(todo)
+        )
+        for entry, missing in todo:
+            timing.num_bytes += measure_piece(session, entry, missing)
+            session.progress.advance(num_tasks=1)
+    if part is None:
+        place(session)
+    session.progress.finish(_summary(timing))
+    return timing
+
+
+def _summary(timing: Timing) -> str:
+    if timing.num_tasks == 0:
+        return f"{timing.num_cached} pieces were measured already"
+    rate = timing.num_bytes / 1e6 / max(timing.wall_s, 1e-9)
+    return f"{timing.num_bytes / 1e6:.1f} MB of text in {timing.wall_s:.1f} s, {rate:.1f} MB/s"
+
+
+def locate(session: Session) -> None:
+    """Find the committed column files of every piece; nothing is measured."""
+    for entry in session.entries:
+        _locate_piece(session, entry)
+
+
+def _locate_piece(session: Session, entry: PieceEntry) -> None:
+    found = session.store.find(entry, list(session.stage_fingerprints.values()))
+    entry.commits = {name: found[key] for name, key in session.stage_fingerprints.items() if key in found}
+
+
+def missing_stages(session: Session, entry: PieceEntry) -> list[str]:
+    """Names of the stages that the store lacks for a piece, in the order of the recipe."""
+    return [name for name in session.stage_fingerprints if name not in entry.commits]
+
+
+def place(session: Session) -> None:
+    """Number the rows of measured pieces: rows of each, row in the shard, ordinal in the corpus."""
+    ordinal = 0
+    for _, entries in groupby(session.entries, key=lambda entry: entry.shard_index):
+        for entry in entries:
+            entry.length = int(entry.commits[INPUT_STAGE].meta["num_rows"])
+            entry.first_ordinal = ordinal
+            ordinal += entry.length
+
+
+def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> int:
+    """Measure one piece for `missing` stages and commit the columns; returns the bytes of text read."""
+    stages = [stage for stage in session.recipe.stages if stage.name in missing]
+    spec = text.NativeSpec.union([stage.needs() for stage in stages])
+    names = [name for stage in stages for name in stage.columns()]
+    with_input = INPUT_STAGE in missing
+    num_bytes, bad = 0, dict.fromkeys(INPUT_ERRORS, 0)
+    one = session.store.add_pass("measure", {name: session.stage_fingerprints[name] for name in missing})
+    with session.store.write_columns(one, entry) as writer:
+        for batch in read_ahead(_batches(session, entry)):
+            columns = _measure_batch(session, batch, spec, names, with_input=with_input)
+            writer.write(columns)
+            if with_input:
+                for code in INPUT_ERRORS:
+                    bad[code] += pc.sum(pc.equal(columns[ERROR], code)).as_py() or 0
+            size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
+            session.progress.advance(num_bytes=size)
+            num_bytes += size
+        meta = {"columns": columns.schema.names, "num_quarantined": {code: n for code, n in bad.items() if n}}
+        writer.commit(meta=meta)
+    _locate_piece(session, entry)
+    return num_bytes
+
+
+def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:
+    settings = session.recipe.input
+    yielded = False
+    for batch in iter_batches(entry.piece, settings, max_bytes=session.limits.batch_bytes):
+        yielded = True
+        yield batch
+    if not yielded:
+        empty = [
+            pa.field(TEXT, pa.large_binary()),
+            pa.field(ERROR, pa.string()),
+            pa.field(DETAIL, pa.string()),
+        ]
+        yield pa.RecordBatch.from_pylist([], schema=pa.schema(empty))
+
+
+def _measure_batch(
+    session: Session, batch: pa.RecordBatch, spec: text.NativeSpec, names: list[str], *, with_input: bool
+) -> pa.RecordBatch:
+    measured = text.measure(batch[TEXT], spec, num_threads=session.limits.num_threads)
+    columns: dict[str, pa.Array] = {}
+    if with_input:
+        invalid = measured[text.INVALID_UTF8]
+        columns[ERROR] = pc.coalesce(batch[ERROR], pc.if_else(invalid, INVALID_UTF8, None).cast(pa.string()))
+        for name in batch.schema.names:
+            if name not in (TEXT, ERROR) and _is_scalar(batch[name].type):
+                if name in measured.schema.names:
+                    raise ConfigError(
+                        f"a column of the input has the name of a measured one: {name}",
+                        hint="leave it out with `input.columns`",
+                    )
+                columns[name] = batch[name]
+    for name in names:
+        columns[name] = measured[name]
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

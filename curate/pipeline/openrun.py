@@ -1,0 +1,160 @@
+"""A run as it lies on disk: its recipe, columns and current plan, for reading.
+
+`curate.run(...)` returns one, `curate.open_run(folder)` opens one later. Columns and plan come as Polars
+frames.
+"""
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.errors import ConfigError, StateError
+from curate.files import read_json
+from curate.pipeline.limits import Limits
+from curate.pipeline.measure import locate, missing_stages, place
+from curate.pipeline.planfile import PlanFile
+from curate.pipeline.recipe import load_recipe
+from curate.pipeline.session import Session
+from curate.pipeline.verify import verify_run
+from curate.runs import Verify
+
+FORMAT = 1
+EXIT_BAD_ROWS = 3
+
+
+class OpenRun:
+    """Reads one run; nothing is computed or written."""
+
+    def __init__(self, session: Session, plan: PlanFile | None = None) -> None:
+        """Wrap a session; `plan` is the one it decided, None is the run's current one at first use."""
+        if plan is not None:
+            self.plan_file = plan
+        self.session = session
+        self.path = session.recipe.run_dir
+
+    @cached_property
+    def plan_file(self) -> PlanFile:
+        """The current plan.
+
+        Raises:
+            StateError: the run has no plan yet.
+        """
+        fingerprint = self.session.run.current_plan
+        if fingerprint is None:
+            raise StateError(f"{self.path} has no plan yet", hint="run `curate plan RECIPE`")
+        return PlanFile.open(self.session.run.root / "plans" / fingerprint)
+
+    def located(self) -> Session:
+        """The session with every piece's column files found.
+
+        Raises:
+            StateError: a piece is not measured.
+        """
+        locate(self.session)
+        for entry in self.session.entries:
+            if missing_stages(self.session, entry):
+                raise StateError(
+                    f"{entry.piece.shard.key} is not measured", hint="run `curate measure RECIPE`"
+                )
+        place(self.session)
+        return self.session
+
+    def columns(self, names: list[str] | None = None) -> pl.DataFrame:
+        """Measured and input columns of all documents in key order; every column where `names` is None."""
+        session = self.located()
+        wanted = names if names is not None else [*session.carried.names, *session.measured_columns]
+        return pl.concat(
+            [session.read_columns(entry, wanted) for entry in session.entries], how="vertical_relaxed"
+        )
+
+    def plan(self) -> pl.DataFrame:
+        """The plan's rows of all shards in key order, with the shard key in front."""
+        parts = []
+        for index, entry in self.plan_file.iter_shards():
+            frame = pl.from_arrow(self.plan_file.rows(index))
+            parts.append(frame.select(pl.lit(entry["key"]).alias("shard"), pl.all()))  # type: ignore[union-attr]
+        return pl.concat(parts) if parts else pl.DataFrame()
+
+    def pools(self) -> pl.DataFrame:
+        """The plan's table of pools."""
+        return pl.DataFrame(pl.from_arrow(self.plan_file.pools()))
+
+    def summary(self) -> dict[str, Any]:
+        """Totals of the plan, documents and tokens by first reason, and where things are."""
+        header = self.plan_file.header
+        return {
+            "run": str(self.path),
+            "plan": header["fingerprint"],
+            "totals": header["totals"],
+            "reasons": header["reasons"],
+            "warnings": header["warnings"],
+            "output": None if self.session.recipe.output is None else self.session.recipe.output.path,
+            "report": str(self.path / "report.html"),
+        }
+
+    def as_text(self) -> str:
+        """The summary for people."""
+        summary = self.summary()
+        totals = summary["totals"]
+        lines = [
+            f"documents  {totals['num_docs']:>15,}   kept {totals['kept_docs']:,}",
+            f"tokens     {totals['num_tokens']:>15,}   kept {totals['planned_tokens']:,}",
+        ]
+        first = {code: counts["first"] for code, counts in summary["reasons"].items() if counts["first"]}
+        lines += [
+            f"  {count:>12,}  {code}"
+            for code, count in sorted(first.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        lines += [f"warning: {text}" for text in summary["warnings"]]
+        lines += [f"shards: {summary['output']}"] if summary["output"] else []
+        return "\n".join([*lines, f"report: {summary['report']}"])
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when more rows were unreadable than the recipe's `max_bad`."""
+        totals = self.plan_file.header["totals"]
+        return EXIT_BAD_ROWS if totals["bad_docs"] > self.session.recipe.max_bad * totals["num_docs"] else 0
+
+    def status(self) -> dict[str, Any]:
+        """What is measured, planned and written."""
+        locate(self.session)
+        entries = self.session.entries
+        done = sum(not missing_stages(self.session, entry) for entry in entries)
+        plan = self.session.run.current_plan
+        return {
+            "run": str(self.path),
+            "shards": len(self.session.shards),
+            "pieces": len(entries),
+            "measured": done,
+            "plan": plan,
+            "kept_docs": None if plan is None else self.plan_file.header["totals"]["kept_docs"],
+            "free_bytes": shutil.disk_usage(self.path).free,
+        }
+
+    def verify(self, mode: Verify = "hash") -> tuple[list[str], int]:
+        """Check all that the run, its store and its output name; returns problems and files checked."""
+        return verify_run(self.session, self.plan_file, mode)
+
+    def gc(self, grace_s: float = 3600.0) -> list[str]:
+        """Remove temporary files and files that nothing commits; returns their paths."""
+        ledgers = (self.session.store, self.session.run)
+        return [str(ledger.root / path) for ledger in ledgers for path in ledger.gc(grace_s=grace_s)]
+
+
+def open_run(path: str | Path, *, limits: Limits | None = None) -> OpenRun:
+    """Open the run in a folder.
+
+    Raises:
+        ConfigError: the folder is not a run.
+    """
+    folder = Path(path)
+    if not (folder / "run.json").is_file():
+        raise ConfigError(f"not a run, it has no run.json: {folder}")
+    found = read_json(folder / "run.json").get("format")
+    if found != FORMAT:
+        raise StateError(f"{folder} has run format {found}, this version reads format {FORMAT}")
+    overrides = [f"run={folder.absolute()}"]
+    return OpenRun(Session(load_recipe(folder / "recipe.yaml", overrides=overrides), limits=limits))

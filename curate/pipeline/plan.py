@@ -1,0 +1,285 @@
+"""Plan: decide for every document, from columns alone.
+
+Passes over the pieces, each in key order and bounded by one piece: draft (filters, pools, tokens; spilled),
+keepers of duplicates among the survivors, selection under the budget, and the rows. Nothing here opens a
+shard.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.dedup.exact import DUPLICATE, Keepers
+from curate.filters.rules import check_rules
+from curate.pipeline.draft import Draft, PoolNames, all_reasons, draft_piece, needed_columns, spill, unspill
+from curate.pipeline.planfile import FORMAT, POOLS_SCHEMA, ROWS_PER_GROUP, ROWS_SCHEMA, PlanFile, add_reason
+from curate.pipeline.progress import Timing
+from curate.pipeline.resolve import ClusterFile, clusters_task, factors_task, read_factors
+from curate.pipeline.session import PieceEntry, Session
+from curate.runs import Draft as Files
+from curate.runs import Task
+from curate.schema import INPUT_ERRORS, NULL_TEXT
+from curate.selection.sample import hash_uniform, order_keys
+from curate.selection.select import REASONS, Outcome, Selector
+
+NO_REASON = 0xFFFF
+ROWS_SETTINGS: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "write_page_checksum": True,
+}
+
+
+def plan_task(session: Session) -> Task:
+    """The task that decides the plan; its fingerprint is the plan's."""
+    inputs = [*session.stage_fingerprints.values(), factors_task(session).fingerprint]
+    if session.recipe.dedup.exact is not None:
+        inputs.append(clusters_task(session).fingerprint)
+    inputs += [f"{entry.shard.key} {entry.fingerprint}" for entry in session.entries]
+    return Task(
+        step="plan",
+        name="plan",
+        inputs=inputs,
+        settings={"version": 1, "recipe": session.recipe.plan_fingerprint()},
+    )
+
+
+def plan(session: Session) -> PlanFile:
+    """Decide, or find what was decided from the same columns and settings; make it the current plan."""
+    task = plan_task(session)
+    done = session.run.lookup(task)
+    timing = Timing(step="plan", num_tasks=int(done is None), num_cached=int(done is not None))
+    session.timings.append(timing)
+    with timing:
+        session.progress.start("plan", num_bytes=0, num_tasks=timing.num_tasks)
+        if done is None:
+            _Planner(session, task).decide()
+        session.run.set_current_plan(task.fingerprint)
+    session.progress.finish(
+        f"{'decided' if done is None else 'found'} {task.fingerprint[:16]} in {timing.wall_s:.1f} s"
+    )
+    return PlanFile.open(session.run.plan_folder(task.fingerprint))
+
+
+class _Planner:
+    """The state of one decision."""
+
+    def __init__(self, session: Session, task: Task) -> None:
+        self.session, self.task, self.recipe = session, task, session.recipe
+        self.entries = session.entries
+        self.names = all_reasons(session, [DUPLICATE, *REASONS])
+        self.codes = {name: code for code, name in enumerate(self.names.to_pylist())}
+        self.pools = PoolNames()
+        self.scratch = session.run.scratch
+        self.clusters = ClusterFile(session) if self.recipe.dedup.exact is not None else None
+        self.factors = read_factors(session)
+        self.first: Counter[str] = Counter()
+        self.any: Counter[str] = Counter()
+        self.totals: Counter[str] = Counter()
+        self.pool_docs: Counter[str] = Counter()
+        self.pool_tokens: Counter[str] = Counter()
+
+    def decide(self) -> None:
+        """Run all passes and commit the plan."""
+        self._draft_all()
+        losers = self._choose_keepers()
+        self.outcome = self._select(losers)
+        with self.session.run.begin(self.task) as files:
+            shards = [
+                self._write_shard(files, index, list(entries), losers) for index, entries in self._by_shard()
+            ]
+            self._write_pools(files)
+            self._write_header(files, shards)
+            files.commit(meta={"totals": dict(sorted(self.totals.items()))})
+
+    def _by_shard(self) -> Iterator[tuple[int, Iterator[PieceEntry]]]:
+        return groupby(self.entries, key=lambda entry: entry.shard_index)
+
+    def _spill_path(self, entry: PieceEntry) -> Path:
+        return self.scratch / f"draft-{entry.first_ordinal:012d}-{entry.shard_index}.arrow"
+
+    def _draft_all(self) -> None:
+        names = needed_columns(self.session)
+        if self.entries:
+            check_rules(self.recipe.rules, self.session.read_columns(self.entries[0], names).schema)
+        for entry in self.entries:
+            draft = draft_piece(self.session, entry, names, self.pools, factors=self.factors)
+            spill(draft, self._spill_path(entry))
+
+    def _choose_keepers(self) -> Any:
+        if self.clusters is None or self.recipe.dedup.exact is None:
+            return None
+        settings = self.recipe.dedup.exact
+        keepers = Keepers(settings, scratch=self.scratch, memory_bytes=self.session.limits.memory_bytes // 2)
+        for entry in self.entries:
+            ids = self.clusters.read(entry)["exact.cluster_id"].to_numpy()
+            keys = self.session.read_columns(entry, settings.columns())
+            keepers.add(entry.first_ordinal, ids, unspill(self._spill_path(entry)).survives, keys)
+        return keepers.finish()
+
+    def _select(self, losers: Any) -> Outcome:
+        """Choose under the budget among what filters and duplicates leave."""
+        memory = self.session.limits.memory_bytes // 2
+        selector = Selector(self.recipe.plan.selection, scratch=self.scratch, memory_bytes=memory)
+        for entry in self.entries:
+            draft = unspill(self._spill_path(entry))
+            left, _ = self._left(entry, draft, losers)
+            selector.add(
+                entry.first_ordinal,
+                doc_ids=draft.doc_id,
+                tokens=draft.tokens,
+                survived=left,
+                columns=self._selection_columns(entry),
+            )
+        return selector.finish()
+
+    def _selection_columns(self, entry: PieceEntry) -> pl.DataFrame:
+        return self.session.read_columns(entry, self.recipe.plan.selection.columns())
+
+    def _left(
+        self, entry: PieceEntry, draft: Draft, losers: Any
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint16]]:
+        """Rows that filters and duplicates leave, and the reason code of the duplicates."""
+        left = draft.survives
+        extra = np.full(entry.length, NO_REASON, np.uint16)
+        if losers is not None:
+            ordinals, _ = losers.read(entry.first_ordinal, entry.length)
+            places = ordinals - entry.first_ordinal
+            left[places] = False
+            extra[places] = self.codes[DUPLICATE]
+        return left, extra
+
+    def _write_shard(
+        self, files: Files, index: int, entries: list[PieceEntry], losers: Any
+    ) -> dict[str, Any]:
+        """Write the rows of one shard and return its entry of the header."""
+        path = f"plans/{self.task.fingerprint}/rows/{index:06d}.parquet"
+        shard, num_rows = entries[0].shard, sum(entry.length for entry in entries)
+        with files.create(path) as output:
+            writer = pq.ParquetWriter(output, ROWS_SCHEMA, **ROWS_SETTINGS)
+            for entry in entries:
+                writer.write_table(self._rows(entry, losers), row_group_size=ROWS_PER_GROUP)
+            writer.close()
+            output.num_rows = num_rows
+        return {
+            "key": shard.key,
+            "uri": shard.uri,
+            "format": shard.format,
+            "fingerprint": shard.fingerprint,
+            "num_rows": num_rows,
+            "size_bytes": shard.size_bytes,
+            "row_groups": list(shard.row_groups),
+            "rows": f"rows/{index:06d}.parquet",
+            "rows_blake3": output.to_record().blake3,
+        }
+
+    def _rows(self, entry: PieceEntry, losers: Any) -> pa.Table:
+        """Decide the rows of one piece, and count them."""
+        draft = unspill(self._spill_path(entry))
+        left, extra = self._left(entry, draft, losers)
+        columns = self._selection_columns(entry)
+        for reason, mask in self.outcome.decide(
+            entry.first_ordinal, doc_ids=draft.doc_id, survived=left, columns=columns
+        ):
+            extra[mask] = self.codes[reason]
+        reasons = add_reason(draft.reasons, extra, self.names, none=NO_REASON)
+        kept = reasons.value_lengths().to_numpy() == 0
+        self._count(reasons, kept, draft)
+        pool = pa.DictionaryArray.from_arrays(pa.array(draft.pool, pa.uint16()), pa.array(self.pools.names))
+        order = (
+            order_of(draft.doc_id, self.recipe.plan.selection.seed)
+            if self.recipe.plan.order == "shuffle"
+            else np.zeros(entry.length, np.uint64)
+        )
+        first = entry.first_row
+        arrays = [
+            pa.array(np.arange(first, first + entry.length, dtype=np.uint32)),
+            draft.doc_id,
+            reasons,
+            pool,
+            pa.array(np.ones(entry.length)),
+            pa.array(kept.astype(np.uint16)),
+            pa.array(order),
+            pa.array(draft.tokens),
+        ]
+        return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
+
+    def _count(self, reasons: pa.Array, kept: npt.NDArray[np.bool_], draft: Draft) -> None:
+        tokens = draft.tokens
+        docs = np.bincount(draft.pool, minlength=len(self.pools.names))
+        sums = np.bincount(draft.pool, tokens, minlength=len(self.pools.names))
+        for code, name in enumerate(self.pools.names):
+            self.pool_docs[name] += int(docs[code])
+            self.pool_tokens[name] += int(sums[code])
+        offsets = reasons.offsets.to_numpy()
+        codes = reasons.values.indices.to_numpy()
+        first = np.bincount(codes[offsets[:-1][~kept]], minlength=len(self.names))
+        every = np.bincount(codes, minlength=len(self.names))
+        for name, code in self.codes.items():
+            self.first[name] += int(first[code])
+            self.any[name] += int(every[code])
+        self.totals["num_docs"] += len(kept)
+        self.totals["kept_docs"] += int(kept.sum())
+        self.totals["num_tokens"] += int(tokens.sum(dtype=np.int64))
+        self.totals["planned_tokens"] += int(tokens[kept].sum(dtype=np.int64))
+
+    def _write_pools(self, files: Files) -> None:
+        path = f"plans/{self.task.fingerprint}/pools.parquet"
+        records = [
+            {
+                "pool": pool.pool,
+                "num_docs": self.pool_docs[pool.pool],
+                "num_tokens": self.pool_tokens[pool.pool],
+                "num_unique_tokens": pool.num_tokens,
+                "budget_tokens": pool.budget_tokens,
+                "planned_docs": pool.planned_docs,
+                "planned_tokens": pool.planned_tokens,
+                "cap": 1.0,
+                "threshold": pool.threshold,
+            }
+            for pool in self.outcome.pools
+        ]
+        table = pa.Table.from_pylist(records, schema=POOLS_SCHEMA)
+        with files.create(path) as output:
+            pq.write_table(table, output, compression="zstd")
+            output.num_rows = table.num_rows
+
+    def _write_header(self, files: Files, shards: list[dict[str, Any]]) -> None:
+        bad = sum(self.first[code] for code in INPUT_ERRORS if code != NULL_TEXT)
+        header = {
+            "format": FORMAT,
+            "fingerprint": self.task.fingerprint,
+            "shards": shards,
+            "edits": [],
+            "tokenizer": {"fingerprint": self.recipe.tokens.content(), "mode": self.recipe.tokens.mode},
+            "seed": self.recipe.plan.selection.seed,
+            "recipe": self.recipe.plan_settings(),
+            "scale": asdict(self.outcome.scale),
+            "totals": {**self.totals, "bad_docs": bad},
+            "reasons": {
+                name: {"first": self.first[name], "any": self.any[name]}
+                for name in self.codes
+                if self.any[name]
+            },
+            "warnings": list(self.outcome.warnings),
+        }
+        with files.create(f"plans/{self.task.fingerprint}/plan.json") as output:
+            output.write((json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+
+
+def order_of(doc_ids: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
+    """Delivery order of a shuffle: a hash of seed and document, so that no shard and no worker decides it."""
+    values = np.nan_to_num(hash_uniform(doc_ids, seed=seed, purpose="plan.order"))
+    return order_keys(values)

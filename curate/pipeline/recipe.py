@@ -1,0 +1,198 @@
+"""The recipe: every setting of a run, on one page, in the order of the four steps.
+
+`Recipe` only holds and checks settings; each section's model lives beside the code that reads it.
+Fingerprints of parts decide what is redone after a change: measured columns depend on their stage alone,
+resolved artefacts on columns, the plan on everything but the output.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from curate.config import apply_overrides, build, parse_yaml, read_yaml
+from curate.dedup.exact import Exact
+from curate.errors import ConfigError
+from curate.filters.entries import parse_filters
+from curate.filters.rules import Rule
+from curate.measure import STAGES, Document, Heuristics, StageModel, Tokens
+from curate.schema import Settings, fingerprint
+from curate.selection.settings import Selection
+from curate.shards import Input
+
+
+class Dedup(Settings):
+    """Which copies go."""
+
+    exact: Exact | None = None
+    """Documents with the same bytes of text; null leaves copies in."""
+
+
+class Pools(Settings):
+    """How the corpus is divided into parts with a budget each."""
+
+    by: str | None = None
+    """Column whose values name the pools, such as `source`; null makes one pool, `all`."""
+
+
+class Plan(Settings):
+    """How much is kept of what survives."""
+
+    pools: Pools = Pools()
+    budget: str | int | float | dict[str, str | int | float] | None = None
+    """Tokens: `3B`, `200M`, a fraction of what survives such as 0.5, a table pool -> budget, or null for
+    everything."""
+    select: dict[str, Any] = Field(default={})
+    """How documents are taken: see `curate.selection.select.Selection`, without `budget` and `by`."""
+    order: Literal["input", "shuffle"] = "input"
+    """Delivery order: as read, or a seeded permutation of the whole corpus."""
+
+    _selection: Selection = PrivateAttr(default=Selection())
+
+    @model_validator(mode="after")
+    def _select_is_readable(self) -> "Plan":
+        for key, place in (("budget", "plan.budget"), ("by", "plan.pools.by")):
+            if key in self.select:
+                raise ConfigError(f"plan.select.{key} is written as `{place}`")
+        values = {**self.select, "budget": self.budget, "by": self.pools.by}
+        self._selection = build(Selection, values, at="plan.select")
+        return self
+
+    @property
+    def selection(self) -> Selection:
+        """Pools, budget and method together."""
+        return self._selection
+
+
+class Output(Settings):
+    """Where and how the curated shards are written."""
+
+    path: str
+    columns: list[str] | None = None
+    """Input and measured columns to write; null means the text and every column of the input."""
+    rows_per_file: int = Field(default=1_000_000, ge=1)
+    max_file_bytes: int = Field(default=512 << 20, ge=1 << 10)
+    """Uncompressed bytes after which a new file begins."""
+    row_group_bytes: int = Field(default=32 << 20, ge=1 << 10)
+    compression_level: int = Field(default=3, ge=1, le=22)
+    """Level of zstd."""
+    materialize_repeats: bool = False
+    """Write a document as often as the plan repeats it, instead of a column `repeats`."""
+
+
+class Recipe(Settings):
+    """All settings of a run."""
+
+    name: str = "run"
+    run: str | None = None
+    """Folder of the run; null means `runs/<name>`."""
+    store: str | None = None
+    """Folder of measured columns, shared by recipes; null means `store` beside the run."""
+    input: Input
+    measure: list[str | dict[str, dict[str, Any] | None]] = Field(default=["heuristics", "tokens"])
+    filter: list[dict[str, Any]] = Field(default=[])
+    dedup: Dedup = Dedup()
+    plan: Plan = Plan()
+    output: Output | None = None
+    max_bad: float = Field(default=0.001, ge=0, le=1)
+    """Share of unreadable rows (null text aside) above which a finished run exits with 3."""
+
+    _stages: tuple[StageModel, ...] = PrivateAttr(default=())
+    _rules: tuple[Rule, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="after")
+    def _parts_are_readable(self) -> "Recipe":
+        self._stages = parse_stages(self.measure)
+        self._rules = parse_filters(self.filter)
+        return self
+
+    @property
+    def stages(self) -> tuple[StageModel, ...]:
+        """The measuring stages, `document` first."""
+        return self._stages
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The filter rules, in the order of the recipe."""
+        return self._rules
+
+    @property
+    def tokens(self) -> Tokens:
+        """The stage that counts tokens."""
+        return next(stage for stage in self._stages if isinstance(stage, Tokens))
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
+        return Path(self.run or f"runs/{self.name}")
+
+    @property
+    def store_dir(self) -> Path:
+        """Folder of the store."""
+        return Path(self.store) if self.store else self.run_dir.parent / "store"
+
+    def plan_fingerprint(self) -> str:
+        """Fingerprint of every setting that decides the plan, but not of its inputs."""
+        return fingerprint(["plan", 1, self.plan_settings()])
+
+    def plan_settings(self) -> dict[str, Any]:
+        """The settings that decide the plan, as JSON values; filters as the rules that they stand for."""
+        parts = self.model_dump(mode="json", include={"dedup", "plan"})
+        return {**parts, "filter": [rule.model_dump(mode="json") for rule in self._rules]}
+
+    @property
+    def repeats_vary(self) -> bool:
+        """Whether a document may be delivered more than once."""
+        return False
+
+
+def parse_stages(entries: list[str | dict[str, dict[str, Any] | None]]) -> tuple[StageModel, ...]:
+    """Build the stages of `measure:`, with `document` first and `tokens` added where it is missing.
+
+    Raises:
+        ConfigError: an unknown stage, one that stands twice, or a setting that is wrong.
+    """
+    stages: list[StageModel] = [Document()]
+    for position, entry in enumerate(entries):
+        at = f"measure[{position}]"
+        if isinstance(entry, str):
+            name, settings = entry, dict[str, Any]()
+        elif len(entry) == 1:
+            name, settings = next((key, value or {}) for key, value in entry.items())
+        else:
+            raise ConfigError(f"{at} must hold one stage: {', '.join(entry) or 'none'}")
+        if name not in STAGES:
+            raise ConfigError(f"{at} is not a stage, known are {', '.join(sorted(STAGES))}: {name}")
+        stages.append(build(STAGES[name], settings, at=f"{at}.{name}"))
+    if not any(isinstance(stage, Tokens) for stage in stages):
+        stages.append(Tokens())
+    for stage in stages:
+        if isinstance(stage, Heuristics):
+            stages[0] = Document(words=stage.words)
+    names = [stage.name for stage in stages]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"measure has a stage twice: {name}")
+    return tuple(stages)
+
+
+def load_recipe(
+    source: str | Path | dict[str, Any], *, overrides: list[str] | None = None, name: str | None = None
+) -> Recipe:
+    """Read a recipe from a file, a mapping, or YAML text with a line break, and apply `a.b=c` overrides.
+
+    Raises:
+        ConfigError: with every wrong key.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(source, dict):
+        values = source
+    elif isinstance(source, str) and "\n" in source:
+        values = parse_yaml(source)
+    else:
+        values = read_yaml(Path(source))
+        name = name or Path(source).stem
+    values = apply_overrides(values, overrides or [])
+    if name and "name" not in values:
+        values["name"] = name
+    return build(Recipe, values)

@@ -1,0 +1,174 @@
+"""One command's view of a run: recipe, shards, pieces, store and run folder, opened once.
+
+A piece is what a task covers. Its key hashes the content of the shard's row groups and how text is read
+from them, so a changed text column is another piece and an added shard changes no other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+import pyarrow as pa
+
+from curate import text
+from curate.errors import ConfigError, StateError
+from curate.files import replace_json
+from curate.pipeline.limits import Limits
+from curate.pipeline.progress import Progress, Silent, Timing
+from curate.pipeline.recipe import Recipe
+from curate.runs import Commit, Run, Store
+from curate.schema import ERROR, fingerprint
+from curate.shards import Piece, Shard, carried_schema, list_shards, split_pieces
+
+INPUT_STAGE = "input"
+"""Name of the stage that copies the input's own columns, so that rules on them need no shard."""
+
+DETAIL = "input.error_detail"
+
+
+@dataclass(kw_only=True)
+class PieceEntry:
+    """One piece and where it stands in the corpus; the store takes it as a piece, by its key."""
+
+    piece: Piece
+    fingerprint: str
+    """Hash of the rows' content and of how text is read from them."""
+    shard_index: int
+    length: int = -1
+    """Rows; -1 until it is measured."""
+    first_ordinal: int = -1
+    commits: dict[str, Commit] = field(default_factory=dict)
+    """Stage name -> commit of its column file."""
+
+    @property
+    def shard(self) -> Shard:
+        """The shard it is of."""
+        return self.piece.shard
+
+    @property
+    def ordinal(self) -> int:
+        """Its position among the pieces of the shard."""
+        return self.piece.ordinal
+
+    @property
+    def first_row(self) -> int:
+        """Its first row in the shard."""
+        return self.piece.first_row
+
+    @property
+    def num_rows(self) -> int | None:
+        """Its number of rows, None for a JSONL shard: that is counted while measuring."""
+        return self.piece.num_rows
+
+
+class Session:
+    """Everything that the steps of one command share."""
+
+    def __init__(
+        self, recipe: Recipe, *, limits: Limits | None = None, progress: Progress | None = None
+    ) -> None:
+        """Open the store and the run folder; shards are listed at first use."""
+        self.recipe = recipe
+        self.limits = limits or Limits()
+        self.progress = progress or Silent()
+        self.store = Store(recipe.store_dir)
+        self.run = Run(recipe.run_dir, store=str(recipe.store_dir))
+        self.timings: list[Timing] = []
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The corpus: shards in key order, fingerprinted (from the cache where size and time agree)."""
+        return list_shards(self.recipe.input, cache=self.store.shard_cache)
+
+    @cached_property
+    def entries(self) -> list[PieceEntry]:
+        """The pieces of the corpus in key order."""
+        how = [self.recipe.input.text, self.recipe.input.columns, self.recipe.input.max_line_bytes]
+        found = []
+        for index, shard in enumerate(self.shards):
+            for piece in split_pieces(shard):
+                key = fingerprint(["piece", 1, piece.fingerprint, how])
+                found.append(PieceEntry(piece=piece, fingerprint=key, shard_index=index))
+        return found
+
+    @cached_property
+    def stage_fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each measuring stage, by name, with the input's own columns first."""
+        found = {INPUT_STAGE: fingerprint([INPUT_STAGE, 1])}
+        for stage in self.recipe.stages:
+            found[stage.name] = stage.fingerprint()
+        return found
+
+    @cached_property
+    def spec(self) -> text.NativeSpec:
+        """What all stages together want from the native pass."""
+        return text.NativeSpec.union([stage.needs() for stage in self.recipe.stages])
+
+    @cached_property
+    def measured_schema(self) -> pa.Schema:
+        """Columns of all measuring stages, without the input's own."""
+        schema = text.measure(pa.array([], pa.large_binary()), self.spec).schema
+        return pa.schema([item for item in schema if item.name != text.INVALID_UTF8])
+
+    @property
+    def measured_columns(self) -> list[str]:
+        """Names of the columns that stages measure."""
+        return list(self.measured_schema.names)
+
+    def measured_type(self, name: str) -> pa.DataType:
+        """Arrow type of a measured column."""
+        return self.measured_schema.field(name).type
+
+    @cached_property
+    def carried(self) -> pa.Schema:
+        """The input's own columns over all shards, text aside."""
+        return carried_schema(self.shards, self.recipe.input)
+
+    def stage_of(self, name: str) -> str:
+        """Name of the stage that holds a column.
+
+        Raises:
+            ConfigError: no stage and no input column has that name.
+        """
+        for stage in self.recipe.stages:
+            if name in stage.columns():
+                return stage.name
+        if name in (ERROR, DETAIL) or name in self.carried.names:
+            return INPUT_STAGE
+        known = [*self.carried.names, *self.measured_columns]
+        raise ConfigError(f"there is no column of that name: {name}", hint=f"known are {', '.join(known)}")
+
+    def read_columns(self, entry: PieceEntry, names: Iterable[str]) -> pl.DataFrame:
+        """Read columns of one piece from the store, in the given order, one row per document.
+
+        A column that this shard lacks and others have comes as nulls of its type.
+
+        Raises:
+            StateError: the piece has not been measured for a stage, or a column file is not of this piece.
+        """
+        wanted = list(dict.fromkeys(names))
+        by_stage: dict[str, list[str]] = {}
+        for name in wanted:
+            stage = self.stage_of(name)
+            if stage not in entry.commits:
+                raise StateError(
+                    f"{entry.shard.key} has not been measured for `{stage}`", hint="run `curate measure`"
+                )
+            if stage != INPUT_STAGE or name in entry.commits[stage].meta["columns"]:
+                by_stage.setdefault(self.stage_fingerprints[stage], []).append(name)
+        frame = pl.DataFrame(height=entry.length)
+        if by_stage:
+            frame = pl.DataFrame(pl.from_arrow(self.store.read_columns(entry, by_stage)))
+        lacking = [name for name in wanted if name not in frame.columns]
+        if lacking:
+            kinds = pl.DataFrame(pl.from_arrow(self.carried.empty_table())).schema
+            frame = frame.with_columns(pl.lit(None, dtype=kinds[name]).alias(name) for name in lacking)
+        return frame.select(wanted)
+
+    def save_timings(self) -> None:
+        """Write what the steps of this process took to `timings.json` of the run; not a compared result."""
+        replace_json(
+            self.run.root / "timings.json",
+            {"format": 1, "steps": [timing.as_dict() for timing in self.timings]},
+        )

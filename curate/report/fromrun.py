@@ -1,0 +1,224 @@
+"""The report and explanations of a run on disk: where their plain inputs come from.
+
+Not here: counting (data.py), looks (html.py), what an explanation says (explain.py).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.dedup.exact import DUPLICATE, Exact
+from curate.errors import DataError
+from curate.files import atomic_file, read_json
+from curate.filters.rules import rule_columns
+from curate.pipeline import OpenRun, Session, dump_recipe
+from curate.pipeline.resolve import ClusterFile
+from curate.pipeline.session import PieceEntry
+from curate.report.data import build_report
+from curate.report.explain import (
+    DuplicateFacts,
+    Explanation,
+    SelectionFacts,
+    explain,
+    find_rows,
+    parse_selector,
+)
+from curate.report.html import render, to_json
+from curate.report.model import Part, ReportInput, Timing
+from curate.schema import TEXT
+from curate.selection.candidates import Scale, candidate_rows
+from curate.shards import read_rows
+
+
+def write_report(run: OpenRun) -> Path:
+    """Write `report.html` and `report.json` of a run and return the path of the page."""
+    report = build_report(report_input(run))
+    for name, data in (("report.json", to_json(report)), ("report.html", render(report))):
+        with atomic_file(run.path / name) as handle:
+            handle.write(data)
+    return run.path / "report.html"
+
+
+def report_input(run: OpenRun) -> ReportInput:
+    """Collect what the report of a run is made of."""
+    session = run.located()
+    quarantine: Counter[str] = Counter()
+    for entry in session.entries:
+        for commit in entry.commits.values():
+            if "num_quarantined" in commit.meta:
+                quarantine.update(commit.meta["num_quarantined"])
+                break
+
+    def parts(names: tuple[str, ...]) -> Iterable[Part]:
+        known = [*session.carried.names, *session.measured_columns]
+        wanted = [name for name in names if name in known]
+        for entry in session.entries:
+            yield _part(run, session, entry, wanted)
+
+    def fetch(key: str, rows: Sequence[int]) -> list[bytes | str | None]:
+        shard = next(shard for shard in session.shards if shard.key == key)
+        table = read_rows(shard, session.recipe.input, sorted(rows), [TEXT])
+        texts = dict(zip(sorted(rows), table[TEXT].to_pylist(), strict=True))
+        return [texts[row] for row in rows]
+
+    return ReportInput(
+        title=session.recipe.name,
+        plan=run.plan_file.fingerprint,
+        parts=parts,
+        rules=session.recipe.rules,
+        pools=run.plan_file.pools(),
+        timings=_timings(run.path),
+        quarantine=dict(quarantine),
+        fetch=fetch,
+        recipe=dump_recipe(session.recipe),
+    )
+
+
+def _part(run: OpenRun, session: Session, entry: PieceEntry, names: list[str]) -> Part:
+    stop = entry.first_row + entry.length
+    source = session.recipe.input.source
+    columns = session.read_columns(entry, names)
+    sources = None
+    if source is not None and source in session.carried.names:
+        sources = session.read_columns(entry, [source])[source].cast(pl.String).to_arrow()
+    return Part(
+        shard=entry.shard.key,
+        rows=run.plan_file.rows(entry.shard_index, start=entry.first_row, stop=stop),
+        columns=columns.to_arrow(),
+        sources=sources,
+    )
+
+
+def _timings(folder: Path) -> list[Timing]:
+    path = folder / "timings.json"
+    if not path.is_file():
+        return []
+    return [
+        Timing(
+            step=item["step"],
+            elapsed_s=item["wall_s"],
+            num_bytes=item["num_bytes"],
+            num_tasks=item["num_tasks"],
+            num_cached=item["num_cached"],
+        )
+        for item in read_json(path)["steps"]
+    ]
+
+
+def explain_documents(run: OpenRun, document: str) -> list[Explanation]:
+    """Explain every document that `document` means: doc:<hash>, id:<id> or <shard key>:<row>.
+
+    Raises:
+        DataError: there is none.
+    """
+    session = run.located()
+    selector = parse_selector(document)
+    id_column = session.recipe.input.id
+    found = []
+    for entry in session.entries:
+        stop = entry.first_row + entry.length
+        rows = run.plan_file.rows(entry.shard_index, start=entry.first_row, stop=stop)
+        ids = None
+        if id_column is not None and id_column in session.carried.names:
+            ids = session.read_columns(entry, [id_column])[id_column].to_arrow()
+        for position in find_rows(selector, shard=entry.shard.key, rows=rows, ids=ids):
+            found.append(_explain_one(run, session, entry, rows, position))
+    if not found:
+        raise DataError(f"no document of {run.path} is meant by: {document}")
+    return found
+
+
+def _explain_one(
+    run: OpenRun, session: Session, entry: PieceEntry, rows: pa.Table, position: int
+) -> Explanation:
+    row: dict[str, Any] = rows.slice(position, 1).to_pylist()[0]
+    settings = session.recipe.input
+    for key, name in (("id", settings.id), ("source", settings.source)):
+        if name is not None and name in session.carried.names:
+            value = session.read_columns(entry, [name])[name][position]
+            row[key] = None if value is None else str(value)
+    readable = not any(reason.startswith("input.") for reason in row["reasons"])
+    columns = session.read_columns(entry, rule_columns(session.recipe.rules))
+    duplicates = {}
+    if DUPLICATE in row["reasons"]:
+        duplicates[DUPLICATE] = _duplicate_facts(run, session, entry, position)
+    return explain(
+        shard=entry.shard.key,
+        row=row,
+        columns=columns.slice(position, 1 if readable else 0),
+        rules=session.recipe.rules,
+        duplicates=duplicates,
+        selection=_selection_facts(run, session, entry, position, row),
+    )
+
+
+def _duplicate_facts(run: OpenRun, session: Session, entry: PieceEntry, position: int) -> DuplicateFacts:
+    """Find the copy that stayed: the member of the cluster that neither a filter nor a copy drops."""
+    exact = session.recipe.dedup.exact or Exact()
+    clusters = ClusterFile(session)
+    mine = clusters.read(entry)
+    cluster = mine["exact.cluster_id"][position].as_py()
+    names = list(exact.columns())
+    late = {"plan"}
+    for other in session.entries:
+        ids = clusters.read(other)["exact.cluster_id"].to_numpy()
+        for place in (ids == cluster).nonzero()[0].tolist():
+            row = run.plan_file.rows(
+                other.shard_index, start=other.first_row + place, stop=other.first_row + place + 1
+            ).to_pylist()[0]
+            if all(reason.split(".")[0] in late for reason in row["reasons"]):
+                return DuplicateFacts(
+                    kept_shard=other.shard.key,
+                    kept_row=row["row"],
+                    kept_id=_id_of(session, other, place),
+                    kept_doc_id=row["doc_id"].hex(),
+                    kept_reasons=tuple(row["reasons"]),
+                    num_copies=mine["exact.cluster_size"][position].as_py(),
+                    keep=exact.keep,
+                    key=_keys_of(session, entry, position, names),
+                    kept_key=_keys_of(session, other, place, names),
+                )
+    raise DataError(f"no copy of cluster {cluster} was kept; `curate verify` says what is damaged")
+
+
+def _keys_of(session: Session, entry: PieceEntry, position: int, names: list[str]) -> str | int | None:
+    if not names:
+        return entry.first_ordinal + position
+    return json.dumps(session.read_columns(entry, names).row(position, named=True), default=str)
+
+
+def _id_of(session: Session, entry: PieceEntry, position: int) -> str | None:
+    name = session.recipe.input.id
+    if name is None or name not in session.carried.names:
+        return None
+    value = session.read_columns(entry, [name])[name][position]
+    return None if value is None else str(value)
+
+
+def _selection_facts(
+    run: OpenRun, session: Session, entry: PieceEntry, position: int, row: dict[str, Any]
+) -> SelectionFacts | None:
+    select = session.recipe.plan.selection
+    pools = {item["pool"]: item for item in run.plan_file.pools().to_pylist()}
+    pool = pools.get(row["pool"])
+    if row["doc_id"] is None or pool is None:
+        return None
+    frame = session.read_columns(entry, ["doc_id", *select.columns()]).slice(position, 1)
+    ids = frame["doc_id"].to_arrow().cast(pa.binary(16))
+    rows = candidate_rows(select, ids, np.ones(1, bool), frame)
+    key = Scale(**run.plan_file.header["scale"]).keys(rows.score, rows.noise)
+    return SelectionFacts(
+        method=select.method,
+        key=None if rows.is_null[0] else float(key[0]),
+        threshold=pool["threshold"],
+        seed=select.seed if select.is_drawn() else None,
+        budget_tokens=pool["budget_tokens"],
+        planned_tokens=pool["planned_tokens"],
+        score=select.score or select.weight,
+    )
