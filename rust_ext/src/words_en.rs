@@ -13,7 +13,9 @@ mod repair;
 pub mod sentences;
 mod urls;
 
-use self::chars::{Classes, SUFFIX, space_len};
+use std::ops::Range;
+
+use self::chars::{Classes, KINDS, LETTER, SUFFIX, end_len};
 use self::exceptions::Exceptions;
 use crate::text::Span;
 
@@ -22,10 +24,10 @@ pub fn split(text: &str, words: &mut Vec<Span>) {
     let before = words.len();
     let mut splitter = Splitter::new(text, Exceptions::english());
     splitter.document(words);
-    if splitter.needs_rejoin {
-        let mut tokens = words.split_off(before);
-        repair::rejoin(text, &mut tokens, splitter.exceptions);
-        words.append(&mut tokens);
+    if !splitter.cut_apart.is_empty() {
+        let tokens = words.split_off(before);
+        let chunks: Vec<_> = splitter.cut_apart.iter().map(|it| it.start - before..it.end - before).collect();
+        repair::rejoin(text, &tokens, &chunks, splitter.exceptions, words);
     }
 }
 
@@ -42,56 +44,50 @@ struct Splitter<'a> {
     exceptions: &'a Exceptions,
     classes: &'static Classes,
     suffixes: Vec<Span>,
-    needs_rejoin: bool,
+    /// Ranges of words: chunks with an exception that was cut apart.
+    cut_apart: Vec<Range<usize>>,
 }
 
 impl<'a> Splitter<'a> {
     fn new(text: &'a str, exceptions: &'a Exceptions) -> Self {
-        Self { text, exceptions, classes: Classes::get(), suffixes: Vec::new(), needs_rejoin: false }
+        Self { text, exceptions, classes: Classes::get(), suffixes: Vec::new(), cut_apart: Vec::new() }
     }
 
     fn document(&mut self, out: &mut Vec<Span>) {
         let bytes = self.text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            let space = space_len(bytes, at);
+            let letters = bytes[at..].iter().take_while(|byte| KINDS[usize::from(**byte)] == LETTER).count();
+            let mut end = at + letters;
+            let space = end_len(bytes, end);
             if space > 0 {
-                at += space;
+                if letters > 0 {
+                    self.word(at, end, out);
+                }
+                at = end + space;
                 continue;
             }
-            let letters = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-            let mut end = at + letters;
-            if letters > 0 && self.is_end(end) {
-                self.word(at, end, out);
-            } else if letters > 0 && self.is_end(end + 1) && bytes[end].is_ascii() {
+            let first = out.len();
+            if letters > 0 && bytes[end].is_ascii() && end_len(bytes, end + 1) > 0 {
                 end += 1;
-                let first = out.len();
                 self.word_and_mark(at, end, out);
-                // Only a word that is an exception itself can make three tokens, and `d` `.` of `i` `d` `.` one again.
-                if out.len() > first + 2 {
-                    self.note_rejoin(&out[first..]);
-                }
             } else {
-                while !self.is_end(end) {
+                while end_len(bytes, end) == 0 {
                     end += 1;
                 }
-                let first = out.len();
                 self.chunk(at, end, out);
-                self.needs_rejoin =
-                    self.needs_rejoin || repair::is_needed(self.text, &out[first..], self.exceptions);
             }
+            self.note(first, out);
             at = end;
         }
     }
 
-    fn note_rejoin(&mut self, tokens: &[Span]) {
-        self.needs_rejoin = self.needs_rejoin || repair::is_needed(self.text, tokens, self.exceptions);
-    }
-
-    /// Whether a chunk ends before byte `at`.
+    /// Remember the chunk whose words start at `first` if an exception in it was cut apart.
     #[inline]
-    fn is_end(&self, at: usize) -> bool {
-        at >= self.text.len() || space_len(self.text.as_bytes(), at) > 0
+    fn note(&mut self, first: usize, words: &[Span]) {
+        if words.len() > first + 1 && repair::is_needed(self.text, &words[first..], self.exceptions) {
+            self.cut_apart.push(first..words.len());
+        }
     }
 
     /// A chunk, or rest of one, of ASCII letters alone: no affix, separator or address can be in it.

@@ -154,11 +154,43 @@ impl Classes {
     }
 }
 
+/// Kind of byte: an ASCII letter.
+pub(super) const LETTER: u8 = 1;
+/// Kind of byte: ASCII white space.
+const SPACE: u8 = 2;
+/// Kind of byte: may start another white space character.
+const WIDE: u8 = 3;
+
+/// Kinds of bytes; 0 for all others.
+pub(super) static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+            9..=13 | 28..=32 => SPACE,
+            0xc2 | 0xe1..=0xe3 => WIDE,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+/// Bytes of the white space character at `at`, 1 at the end of the text; 0 inside a chunk.
+#[inline]
+pub(super) fn end_len(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at).map(|byte| KINDS[usize::from(*byte)]) {
+        None | Some(SPACE) => 1,
+        Some(WIDE) => space_len(bytes, at),
+        _ => 0,
+    }
+}
+
 /// Length in bytes of the white space character at `at`, 0 if there is none there.
 ///
 /// White space is what Python's `str.isspace` says, which includes the separators 0x1C to 0x1F.
-#[inline]
-pub(super) fn space_len(bytes: &[u8], at: usize) -> usize {
+fn space_len(bytes: &[u8], at: usize) -> usize {
     let next = |ahead: usize| bytes.get(at + ahead).copied().unwrap_or(0);
     match next(0) {
         9..=13 | 28..=32 => 1,

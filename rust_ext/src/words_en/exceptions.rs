@@ -4,6 +4,7 @@
 //! tokens. A rule whose text would also be cut by the affix and infix rules has a *pattern* too: the tokens it
 //! falls into without exceptions, which [`super::repair`] looks for in finished documents.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::Splitter;
@@ -54,6 +55,10 @@ const EMOTICONS: &str = "\
 
 /// Slots of the hash table; about 16 % are used, so a miss is one probe.
 const NUM_SLOTS: usize = 8192;
+/// The bits of a slot that are not the rule's number.
+const TAG: u32 = 0xffff_0000;
+/// Pairs of bytes.
+const NUM_JOINTS: usize = 1 << 16;
 
 /// One exception.
 #[derive(Debug)]
@@ -77,15 +82,25 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct Exceptions {
     rules: Vec<Rule>,
-    slots: Vec<u16>,
+    /// Number of the rule from 1, 0 for none, and above it 16 more bits of the hash.
+    slots: Vec<u32>,
     max_bytes: usize,
-    rejoin_starts: [bool; 256],
+    /// Tokens that some pattern has before its last.
+    leading: BTreeSet<Box<str>>,
+    /// Bits of (last byte of the first token, first byte of the second) of the rules that rejoin.
+    joints: Vec<u64>,
 }
 
 impl Exceptions {
     /// No exceptions at all: what the affix and infix rules do alone.
     pub fn none() -> Self {
-        Self { rules: Vec::new(), slots: vec![0; NUM_SLOTS], max_bytes: 0, rejoin_starts: [false; 256] }
+        Self {
+            rules: Vec::new(),
+            slots: vec![0; NUM_SLOTS],
+            max_bytes: 0,
+            leading: BTreeSet::new(),
+            joints: vec![0; NUM_JOINTS / 64],
+        }
     }
 
     /// The exceptions of English, made once per process.
@@ -104,15 +119,13 @@ impl Exceptions {
     fn of(rules: Vec<Rule>) -> Self {
         let mut out = Self::none();
         for (index, rule) in rules.iter().enumerate() {
-            let mut slot = hash(rule.text.as_bytes());
+            let (mut slot, tag) = hash(rule.text.as_bytes());
             while out.slots[slot] != 0 {
                 slot = (slot + 1) % NUM_SLOTS;
             }
-            out.slots[slot] = u16::try_from(index + 1).unwrap_or(0);
+            out.slots[slot] = tag | (index + 1) as u32;
             out.max_bytes = out.max_bytes.max(rule.text.len());
-            if rule.rejoins() {
-                out.rejoin_starts[usize::from(rule.text.as_bytes()[0])] = true;
-            }
+            out.add_pattern(rule);
         }
         out.rules = rules;
         out
@@ -123,9 +136,31 @@ impl Exceptions {
         self.max_bytes
     }
 
-    /// Whether any rule that [`Rule::rejoins`] starts with `byte`.
-    pub fn can_rejoin(&self, byte: u8) -> bool {
-        self.rejoin_starts[usize::from(byte)]
+    fn add_pattern(&mut self, rule: &Rule) {
+        let mut start = 0;
+        for (index, len) in rule.pattern.iter().map(|len| usize::from(*len)).enumerate() {
+            let end = start + len;
+            if end < rule.text.len() {
+                self.leading.insert(rule.text[start..end].into());
+                if index == 0 && rule.rejoins() {
+                    let joint = joint(rule.text.as_bytes(), end);
+                    self.joints[joint / 64] |= 1 << (joint % 64);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// Whether a rule that [`Rule::rejoins`] may have its first token end before byte `at` of `text`.
+    #[inline]
+    pub fn may_rejoin(&self, text: &[u8], at: usize) -> bool {
+        let joint = joint(text, at);
+        self.joints[joint / 64] >> (joint % 64) & 1 == 1
+    }
+
+    /// Whether some pattern has `token` before its last.
+    pub fn is_leading(&self, token: &str) -> bool {
+        self.leading.contains(token)
     }
 
     /// The rule for exactly these bytes.
@@ -134,11 +169,13 @@ impl Exceptions {
         if text.is_empty() || text.len() > self.max_bytes {
             return None;
         }
-        let mut slot = hash(text);
+        let (mut slot, tag) = hash(text);
         while self.slots[slot] != 0 {
-            let rule = &self.rules[usize::from(self.slots[slot]) - 1];
-            if rule.text.as_bytes() == text {
-                return Some(rule);
+            if self.slots[slot] & TAG == tag {
+                let rule = &self.rules[(self.slots[slot] & !TAG) as usize - 1];
+                if rule.text.as_bytes() == text {
+                    return Some(rule);
+                }
             }
             slot = (slot + 1) % NUM_SLOTS;
         }
@@ -146,9 +183,15 @@ impl Exceptions {
     }
 }
 
-/// Slot of a text: a multiplicative hash of its first and last eight bytes and its length.
+/// Number of the two bytes around `at`.
 #[inline]
-fn hash(text: &[u8]) -> usize {
+fn joint(text: &[u8], at: usize) -> usize {
+    usize::from(text[at - 1]) << 8 | usize::from(text[at])
+}
+
+/// Slot and tag of a text: a multiplicative hash of its first and last eight bytes and its length.
+#[inline]
+fn hash(text: &[u8]) -> (usize, u32) {
     let (low, high) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
         _ => match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
@@ -159,7 +202,8 @@ fn hash(text: &[u8]) -> usize {
         },
     };
     let mixed = (low ^ high.rotate_left(29)).wrapping_add(text.len() as u64);
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize
+    let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 51) as usize, (mixed >> 16) as u32 & TAG)
 }
 
 /// Token lengths of a rule's text without exceptions; empty when nothing cuts it.

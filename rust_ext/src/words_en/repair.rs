@@ -5,10 +5,13 @@
 //! run that lost still keeps shorter ones out of its place. Runs are looked for across single spaces too and
 //! keep others out, but are never joined: that is what the published splitter does.
 
+use std::ops::Range;
+
 use super::exceptions::{Exceptions, Rule};
 use crate::text::Span;
 
 /// Tokens `first..=last` that an exception's pattern matches; `rule` is none where a space is between them.
+#[derive(Clone, Copy)]
 struct Run<'a> {
     first: usize,
     last: usize,
@@ -18,44 +21,70 @@ struct Run<'a> {
 /// Whether some run inside the tokens of one chunk would be changed: the cheap test before [`rejoin`].
 pub(super) fn is_needed(text: &str, tokens: &[Span], exceptions: &Exceptions) -> bool {
     let bytes = text.as_bytes();
-    tokens.iter().enumerate().any(|(first, start)| {
-        exceptions.can_rejoin(bytes[start.start as usize])
-            && (first + 1..tokens.len())
-                .take_while(|last| (tokens[*last].end - start.start) as usize <= exceptions.max_bytes())
+    (1..tokens.len()).any(|second| {
+        let start = tokens[second - 1].start as usize;
+        exceptions.may_rejoin(bytes, tokens[second].start as usize)
+            && (second..tokens.len())
+                .take_while(|last| tokens[*last].end as usize - start <= exceptions.max_bytes())
                 .any(|last| {
-                    let run = &bytes[start.start as usize..tokens[last].end as usize];
-                    exceptions
-                        .find(run)
-                        .is_some_and(|rule| rule.rejoins() && has_pattern(rule, &tokens[first..=last]))
+                    let rule = exceptions.find(&bytes[start..tokens[last].end as usize]);
+                    rule.is_some_and(|rule| rule.rejoins() && has_pattern(rule, &tokens[second - 1..=last]))
                 })
     })
 }
 
-/// Put the exceptions among `tokens` (all of a document) together.
-pub(super) fn rejoin(text: &str, tokens: &mut Vec<Span>, exceptions: &Exceptions) {
+/// Put the exceptions among `tokens` (all of a document) together and append the result to `out`.
+///
+/// `chunks` are the ranges of tokens that need it, in order. Only the neighbourhood of each is looked at: up
+/// to the next place that no pattern can stretch over.
+pub(super) fn rejoin(
+    text: &str,
+    tokens: &[Span],
+    chunks: &[Range<usize>],
+    exceptions: &Exceptions,
+    out: &mut Vec<Span>,
+) {
+    let is_open = |at: &usize| {
+        let (Some(left), Some(right)) = (tokens[..*at].last(), tokens.get(*at)) else { return false };
+        matches!(text.get(left.end as usize..right.start as usize), Some("" | " "))
+            && exceptions.is_leading(left.of(text))
+    };
+    let mut done = 0;
+    for chunk in chunks {
+        if chunk.end <= done {
+            continue;
+        }
+        let start = (done..=chunk.start.max(done)).rev().find(|at| !is_open(at)).unwrap_or(done);
+        let end = (chunk.end..tokens.len()).find(|at| !is_open(at)).unwrap_or(tokens.len());
+        out.extend_from_slice(&tokens[done..start]);
+        rejoin_all(text, &tokens[start..end], exceptions, out);
+        done = end;
+    }
+    out.extend_from_slice(&tokens[done..]);
+}
+
+/// Append `tokens` to `out`, with the exceptions among them put together.
+fn rejoin_all(text: &str, tokens: &[Span], exceptions: &Exceptions, out: &mut Vec<Span>) {
     let mut runs = find_runs(text, tokens, exceptions);
     runs.sort_by_key(|run| (usize::MAX - (run.last - run.first), run.first));
     let mut is_taken = vec![false; tokens.len()];
-    let mut rule_at: Vec<Option<&Run<'_>>> = Vec::new();
-    rule_at.resize_with(tokens.len(), || None);
+    let mut chosen: Vec<Option<&Run<'_>>> = vec![None; tokens.len()];
     for run in &runs {
         if !is_taken[run.first] && !is_taken[run.last] {
-            rule_at[run.first] = Some(run);
+            chosen[run.first] = Some(run);
         }
         is_taken[run.first..=run.last].fill(true);
     }
-    let mut out = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        if let Some((run, rule)) = rule_at[at].and_then(|run| run.rule.map(|rule| (run, rule))) {
-            push_tokens(tokens[at].start, rule, &mut out);
+        if let Some((run, rule)) = chosen[at].and_then(|run| run.rule.map(|rule| (run, rule))) {
+            push_tokens(tokens[at].start, rule, out);
             at = run.last + 1;
         } else {
             out.push(tokens[at]);
             at += 1;
         }
     }
-    *tokens = out;
 }
 
 /// Append the tokens of an exception that starts at byte `start`.
