@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from curate import _rust
 from curate.errors import ConfigError
+from curate.text import NativeSpec, measure
+from tests.reference import c4
 from tests.reference import words_en as reference
 
 
@@ -164,6 +166,14 @@ def test_words_are_the_text_without_its_white_space(text):
 )
 def test_sentences_are_counted_as_in_the_table(text, num_sentences):
     assert count_sentences(text) == num_sentences == reference.count_sentences(text)
+
+
+@given(st.lists(TEXTS, max_size=6).map(" and so on.\n".join))
+def test_sentences_of_kept_c4_lines_are_counted_with_the_words_of_the_mode(text):
+    spec = NativeSpec(groups=frozenset({"c4"}), words="datatrove-en")
+    kept = [line for line, verdict, _ in map(c4.judge, text.splitlines()) if verdict == "kept"]
+    counted = measure(binary([text]), spec)["c4.num_sentences"].to_pylist()
+    assert counted == [sum(map(reference.count_sentences, kept))]
 
 
 @pytest.mark.timeout(30)

@@ -2,9 +2,10 @@
 //!
 //! Semantics: optional `scheme://`, optional user part up to an `@`, then a host name with a lower-case last
 //! label or a public IPv4 address, optional port, optional path. Linear in the chunk.
-//! Only ASCII digits count in ports and addresses, and a scheme is of letters known to `chars`.
+//! Only ASCII digits count in ports and addresses.
 
-use super::chars::{ALPHA, Classes, LOWER};
+use super::chars::{Classes, LOWER};
+use crate::pystr;
 
 /// Characters of a host label; the last label has one less.
 const MAX_LABEL_CHARS: usize = 64;
@@ -14,7 +15,7 @@ pub(super) fn is_address(classes: &Classes, chunk: &str) -> bool {
     if !chunk.as_bytes().contains(&b'.') {
         return false;
     }
-    let after_scheme = scheme_end(classes, chunk);
+    let after_scheme = scheme_end(chunk);
     let after_user = chunk.match_indices('@').map(|(at, _)| at).filter(|at| *at > 0).map(|at| at + 1);
     std::iter::once(0)
         .chain(after_scheme)
@@ -23,13 +24,9 @@ pub(super) fn is_address(classes: &Classes, chunk: &str) -> bool {
 }
 
 /// Where the text after `scheme://` starts.
-fn scheme_end(classes: &Classes, chunk: &str) -> Option<usize> {
+fn scheme_end(chunk: &str) -> Option<usize> {
     let (scheme, rest) = chunk.split_once(':')?;
-    let is_scheme_char = |char: char| {
-        char.is_ascii_alphanumeric()
-            || "_+-.".contains(char)
-            || (!char.is_ascii() && classes.of(char) & ALPHA != 0)
-    };
+    let is_scheme_char = |char: char| pystr::is_word(char) || "+-.".contains(char);
     let is_scheme = scheme.chars().nth(1).is_some() && scheme.chars().all(is_scheme_char);
     (is_scheme && rest.starts_with("//")).then_some(scheme.len() + 3)
 }
