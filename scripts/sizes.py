@@ -1,7 +1,7 @@
 """Check the size budgets of `curate/` and print its ten largest files and functions.
 
-A file has at most 400 lines; a function at most 50 lines and 7 parameters, unless its `def` line ends in a comment
-`# over: <why>`. Exits 1 where one is over.
+A file has at most 400 lines; a function at most 50 lines and 7 parameters, unless its `def` line ends in a
+comment `# over: <why>`. Exits 1 where one is over.
 """
 
 import ast
