@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from curate import _rust
 from curate.errors import ConfigError, DataError
 from curate.files import hash_file
 from curate.measure.stage import StageModel
@@ -86,7 +87,7 @@ class Tokens(StageModel):
             "tokenizer": None if self.tokenizer is None else str(self.tokenizer),
             "pattern": self.pattern,
             "fingerprint": self.content(),
-            "sample_below": self._sample_below(),
+            "sample_frac": 1.0 if self.mode == "exact" else self.sample_frac,
             "seed": self.seed,
         }
         return NativeSpec(tokens=(json.dumps(spec, sort_keys=True),))
@@ -108,10 +109,9 @@ class Tokens(StageModel):
             settings |= {"sample_frac": 1.0, "seed": 0}
         return fingerprint([self.name, self.version, settings])
 
-    def _sample_below(self) -> int | None:
-        if self.mode == "exact" or self.sample_frac >= 1.0:
-            return None
-        return int(self.sample_frac * 2.0**64)
+    def is_native(self) -> bool:
+        """Whether the tokenizer is one that counts fast; others run at the speed of `tokenizers`."""
+        return self.tokenizer is None or _rust.is_native_tokenizer(str(self.tokenizer), self.pattern)
 
 
 def _files(path: Path) -> list[Path]:

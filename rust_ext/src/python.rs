@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
+use crate::tokens::Tokenizer;
 use crate::{c4, edits, hash, measure, sample, words};
 
 /// Run `job` without the interpreter; its errors become those of `curate.errors`.
@@ -109,6 +110,12 @@ fn count_sentences(py: Python<'_>, texts: PyArrowType<ArrayData>) -> PyResult<Py
     leave(py, || Ok(words::count_sentences(&texts))).map(|counts| PyArrowType(counts.into_data()))
 }
 
+/// Whether a tokenizer is counted with natively. See `tokens::Tokenizer::is_native`.
+#[pyfunction]
+fn is_native_tokenizer(py: Python<'_>, path: PathBuf, pattern: Option<&str>) -> PyResult<bool> {
+    leave(py, || Ok(Tokenizer::from_files(&path, pattern)?.is_native()))
+}
+
 /// First 128 bits of the BLAKE3 hash of `data`, lower-case hex.
 #[pyfunction]
 fn blake3_hex(py: Python<'_>, data: &[u8]) -> String {
@@ -191,7 +198,7 @@ mod _rust {
     #[pymodule_export]
     use super::{
         Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, gumbel_keys, hash_file, hash_uniform,
-        log_weights, measure_texts, measure_words, order_keys, split_words,
+        is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys, split_words,
     };
 
     #[pymodule_init]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
+from curate import _rust
 from curate.errors import ConfigError, DataError
 from curate.measure.tokens import BYTES, CLASSES, COUNT, Tokens
 from curate.text import NativeSpec, measure
@@ -61,12 +62,31 @@ def saved(tokenizer: Tokenizer, path: Path) -> NativeSpec:
     return Tokens(tokenizer=path, mode="exact").needs()
 
 
-@pytest.fixture(scope="module", params=sorted(reference.BYTE_LEVEL))
+FAMILIES = [*reference.BYTE_LEVEL, *reference.UNIGRAM, *reference.SENTENCE_BPE, "bytes_unigram", "word_piece"]
+
+
+def trained(name: str) -> Tokenizer:
+    """A small tokenizer of each family, the last one of a kind that only the fallback knows."""
+    if name in reference.BYTE_LEVEL:
+        return reference.train_byte_level(name, corpus())
+    if name in reference.SENTENCE_BPE:
+        return reference.train_sentence_bpe(name, corpus())
+    if name == "word_piece":
+        return reference.train_word_piece(corpus())
+    if name == "bytes_unigram":
+        return reference.train_unigram("albert", corpus(), byte_fallback=True)
+    return reference.train_unigram(name, corpus())
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Tokenizer, NativeSpec]:
-    tokenizer = reference.train_byte_level(request.param, corpus())
-    return tokenizer, saved(tokenizer, tmp_path_factory.mktemp(request.param) / "tokenizer.json")
+    tokenizer = trained(request.param)
+    path = tmp_path_factory.mktemp(request.param) / "tokenizer.json"
+    spec = saved(tokenizer, path)
+    assert Tokens(tokenizer=path).is_native() == (request.param != "word_piece")
+    return tokenizer, spec
 
 
 def test_real_text_has_as_many_tokens_as_tokenizers_says(family: tuple[Tokenizer, NativeSpec]) -> None:
@@ -135,10 +155,10 @@ def test_truncation_and_padding_of_the_file_are_left_out(tmp_path: Path) -> None
 def test_a_gpt2_vocabulary_counts_as_its_tokenizer_without_special_tokens(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
-    trained = reference.train_byte_level("gpt2", corpus())
-    for written, name in zip(trained.model.save(str(tmp_path)), names, strict=True):
+    whole = reference.train_byte_level("gpt2", corpus())
+    for written, name in zip(whole.model.save(str(tmp_path)), names, strict=True):
         Path(written).rename(tmp_path / name)
-    plain = Tokenizer(trained.model)
+    plain = Tokenizer(whole.model)
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     for path in (tmp_path, tmp_path / names[0]):
         spec = Tokens(tokenizer=path, mode="exact").needs()
@@ -201,7 +221,8 @@ def test_only_documents_of_the_sample_are_counted_in_mode_estimate(tmp_path: Pat
     stage = Tokens(tokenizer=path, sample_frac=0.25, seed=3)
     spec = NativeSpec.union([stage.needs(), NativeSpec(groups=frozenset({"document"}))])
     batch = measure(array, spec)
-    sampled = [reference.is_sampled(id, seed=3, sample_frac=0.25) for id in batch["doc_id"].to_pylist()]
+    numbers = _rust.hash_uniform(batch["doc_id"], 3, "tokens.sample").to_pylist()
+    sampled = [number < 0.25 for number in numbers]
     assert batch[COUNT].to_pylist() == [
         count if is_in else None for count, is_in in zip(exact, sampled, strict=True)
     ]

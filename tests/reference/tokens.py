@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from curate._rust import Hasher
-
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -70,14 +68,6 @@ def _class(before: str, char: str) -> str:
         return "newline"
     category = unicodedata.category(char)
     return {"Ll": "ascii_lower", "Lu": "ascii_upper", "Nd": "digit"}.get(category, "ascii_punct")
-
-
-def is_sampled(doc_id: bytes, *, seed: int, sample_frac: float) -> bool:
-    """Tell whether a document is in the sample."""
-    hasher = Hasher()
-    hasher.update(b"tokens.sample" + seed.to_bytes(8, "little") + doc_id)
-    draw = int.from_bytes(bytes.fromhex(hasher.hexdigest())[:8], "little")
-    return draw < sample_frac * 2.0**64
 
 
 def byte_level(splits: list[pre_tokenizers.PreTokenizer], **options: object) -> Tokenizer:

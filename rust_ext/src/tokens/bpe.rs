@@ -42,9 +42,9 @@ pub struct Bpe {
 #[derive(Debug, Default)]
 pub struct Work {
     ids: Vec<u32>,
-    pairs: Vec<(u32, u32)>,
+    ranks: Vec<u32>,
     links: Vec<Link>,
-    heap: BinaryHeap<Reverse<(u32, u32, u32)>>,
+    heap: BinaryHeap<Reverse<(u32, u32)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,8 @@ impl Bpe {
         }
         work.ids.clear();
         self.symbols(piece, &mut work.ids);
-        if work.ids.len() <= SCAN_SYMBOLS { self.merges.scan(work) } else { self.merges.sift(work) }
+        let bytes = matches!(self.alphabet, Alphabet::Bytes(_)).then_some(piece.as_bytes());
+        if work.ids.len() <= SCAN_SYMBOLS { self.merges.scan(work, bytes) } else { self.merges.sift(work) }
     }
 
     fn symbols(&self, piece: &str, ids: &mut Vec<u32>) {
@@ -107,43 +108,72 @@ pub struct Merge {
     pub left: u32,
     /// The symbol on the right.
     pub right: u32,
-    /// Lower ranks merge first; below [`NONE`].
+    /// Lower ranks merge first.
     pub rank: u32,
     /// What they become.
     pub result: u32,
 }
 
-/// Pairs of symbols that merge: an open-addressing table.
+/// Pairs of symbols that merge: an open-addressing table behind a filter of bits that fits the cache.
 #[derive(Debug)]
 pub struct Merges {
-    slots: Vec<(u64, u32, u32)>,
+    slots: Vec<Slot>,
     mask: usize,
+    /// Bits of the pairs that are in the table; most look-ups of others end here.
+    filter: Vec<u64>,
+    /// What merges become, by rank.
+    results: Vec<u32>,
+    /// Ranks of pairs of bytes, where every byte is a symbol; else empty.
+    bytes: Vec<u32>,
 }
 
-const EMPTY: u64 = u64::MAX;
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    left: u32,
+    right: u32,
+    rank: u32,
+}
+
+const EMPTY: Slot = Slot { left: NONE, right: NONE, rank: NONE };
 
 impl Merges {
-    /// Build the table; of a pair that comes twice, the last is kept.
+    /// Build the table; of a pair that comes twice, the last is kept. Memory grows with the highest rank.
     #[must_use]
-    pub fn new(merges: &[Merge]) -> Self {
+    pub fn new(merges: &[Merge], alphabet: &Alphabet) -> Self {
         let size = (2 * merges.len() + 2).next_power_of_two();
-        let mut out = Self { slots: vec![(EMPTY, 0, 0); size], mask: size - 1 };
+        let num_ranks = merges.iter().map(|merge| merge.rank as usize + 1).max().unwrap_or(0);
+        let mut out = Self {
+            slots: vec![EMPTY; size],
+            mask: size - 1,
+            filter: vec![0; (size / 8).max(1)],
+            results: vec![NONE; num_ranks],
+            bytes: Vec::new(),
+        };
         for merge in merges {
-            let key = u64::from(merge.left) << 32 | u64::from(merge.right);
-            let at = out.slot(key);
-            if let Some(slot) = out.slots.get_mut(at) {
-                *slot = (key, merge.rank, merge.result);
+            let hash = hash(merge.left, merge.right);
+            let at = out.slot(hash, merge.left, merge.right);
+            out.slots[at] = Slot { left: merge.left, right: merge.right, rank: merge.rank };
+            let (word, bit) = out.bit(hash);
+            out.filter[word] |= bit;
+            if let Some(result) = out.results.get_mut(merge.rank as usize) {
+                *result = merge.result;
             }
+        }
+        if let Alphabet::Bytes(ids) = alphabet
+            && !ids.contains(&NONE)
+        {
+            let ranks = ids.iter().flat_map(|left| ids.iter().map(|right| out.get(*left, *right)));
+            out.bytes = ranks.collect();
         }
         out
     }
 
-    /// Position of the slot that has the key, or of the empty one where it would be.
+    /// Position of the slot that has the pair, or of the empty one where it would be.
     #[inline]
-    fn slot(&self, key: u64) -> usize {
-        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & self.mask;
-        while let Some((found, ..)) = self.slots.get(at) {
-            if *found == key || *found == EMPTY {
+    fn slot(&self, hash: u64, left: u32, right: u32) -> usize {
+        let mut at = (hash >> 32) as usize & self.mask;
+        while let Some(slot) = self.slots.get(at) {
+            if (slot.left == left && slot.right == right) || slot.rank == NONE {
                 break;
             }
             at = (at + 1) & self.mask;
@@ -151,43 +181,64 @@ impl Merges {
         at
     }
 
-    /// Rank and result of a pair; `(NONE, NONE)` where it does not merge.
+    /// Word and bit of a hash in the filter, which has 8 bits for every slot.
+    #[inline]
+    fn bit(&self, hash: u64) -> (usize, u64) {
+        ((hash >> 26) as usize & (self.filter.len() - 1), 1 << (hash >> 58))
+    }
+
+    /// Rank of a pair; `NONE` where it does not merge.
     #[inline]
     #[must_use]
-    pub fn get(&self, left: u32, right: u32) -> (u32, u32) {
-        let key = u64::from(left) << 32 | u64::from(right);
-        match self.slots.get(self.slot(key)) {
-            Some(&(found, rank, result)) if found == key => (rank, result),
-            _ => (NONE, NONE),
+    pub fn get(&self, left: u32, right: u32) -> u32 {
+        let hash = hash(left, right);
+        let (word, bit) = self.bit(hash);
+        if self.filter.get(word).is_none_or(|bits| bits & bit == 0) {
+            return NONE;
+        }
+        match self.slots.get(self.slot(hash, left, right)) {
+            Some(slot) => slot.rank,
+            None => NONE,
         }
     }
 
+    #[inline]
+    fn result(&self, rank: u32) -> u32 {
+        self.results.get(rank as usize).copied().unwrap_or(NONE)
+    }
+
     /// Merge `work.ids` by looking for the lowest rank again and again; returns what is left.
-    fn scan(&self, work: &mut Work) -> u32 {
-        let Work { ids, pairs, .. } = work;
-        pairs.clear();
-        pairs.extend(ids.iter().zip(ids.iter().skip(1)).map(|(left, right)| self.get(*left, *right)));
+    ///
+    /// `ranks` has the rank of each pair; the bytes of the piece give those of its first pairs, where they
+    /// are the symbols.
+    fn scan(&self, work: &mut Work, bytes: Option<&[u8]>) -> u32 {
+        let Work { ids, ranks, .. } = work;
+        ranks.clear();
+        match bytes.filter(|bytes| bytes.len() == ids.len() && !self.bytes.is_empty()) {
+            Some(bytes) => ranks.extend(
+                bytes
+                    .iter()
+                    .zip(bytes.iter().skip(1))
+                    .map(|(left, right)| self.bytes[usize::from(*left) << 8 | usize::from(*right)]),
+            ),
+            None => {
+                ranks.extend(ids.iter().zip(ids.iter().skip(1)).map(|(left, right)| self.get(*left, *right)))
+            }
+        }
         loop {
-            let mut best = (NONE, 0);
-            for (at, pair) in pairs.iter().enumerate() {
-                if pair.0 < best.0 {
-                    best = (pair.0, at);
-                }
-            }
-            let (rank, at) = best;
-            if rank == NONE {
+            let best = ranks.iter().copied().min().unwrap_or(NONE);
+            let Some(at) = ranks.iter().position(|rank| *rank == best).filter(|_| best != NONE) else {
                 return ids.len() as u32;
-            }
-            let merged = pairs.remove(at).1;
+            };
+            let merged = self.result(best);
+            ranks.remove(at);
             ids.remove(at + 1);
-            if let Some(id) = ids.get_mut(at) {
-                *id = merged;
-            }
+            ids[at] = merged;
             if at > 0 {
-                pairs[at - 1] = self.get(ids[at - 1], merged);
+                ranks[at - 1] = self.get(ids[at - 1], merged);
             }
-            if at < pairs.len() {
-                pairs[at] = self.get(merged, ids[at + 1]);
+            if at < ranks.len() {
+                ranks[at] = self.get(merged, ids[at + 1]);
             }
         }
     }
@@ -203,19 +254,17 @@ impl Merges {
             next: if at + 1 == count { NONE } else { at + 1 },
         }));
         heap.clear();
-        let first = |(pair, at): (&[u32], u32)| match self.get(pair[0], pair[1]) {
-            (NONE, _) => None,
-            (rank, result) => Some(Reverse((rank, at, result))),
-        };
-        heap.extend(ids.windows(2).zip(0..).filter_map(first));
+        let entry = |rank, at| (rank != NONE).then_some(Reverse((rank, at)));
+        heap.extend(ids.windows(2).zip(0..).filter_map(|(pair, at)| entry(self.get(pair[0], pair[1]), at)));
         let mut left = count;
-        while let Some(Reverse((_, at, result))) = heap.pop() {
+        while let Some(Reverse((rank, at))) = heap.pop() {
             let here = links[at as usize];
             if here.id == NONE || here.next == NONE {
                 continue;
             }
             let right = links[here.next as usize];
-            if self.get(here.id, right.id).1 != result {
+            let result = self.result(rank);
+            if self.result(self.get(here.id, right.id)) != result {
                 continue;
             }
             links[here.next as usize].id = NONE;
@@ -223,16 +272,19 @@ impl Merges {
             left -= 1;
             if right.next != NONE {
                 links[right.next as usize].prev = at;
-                let (rank, new) = self.get(result, links[right.next as usize].id);
-                heap.extend((rank != NONE).then_some(Reverse((rank, at, new))));
+                heap.extend(entry(self.get(result, links[right.next as usize].id), at));
             }
             if here.prev != NONE {
-                let (rank, new) = self.get(links[here.prev as usize].id, result);
-                heap.extend((rank != NONE).then_some(Reverse((rank, here.prev, new))));
+                heap.extend(entry(self.get(links[here.prev as usize].id, result), here.prev));
             }
         }
         left
     }
+}
+
+#[inline]
+fn hash(left: u32, right: u32) -> u64 {
+    (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -246,8 +298,8 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) % bound
         };
-        let merge = |result| Merge { left: next(result), right: next(result), rank: result, result };
-        Merges::new(&(4..200).map(merge).collect::<Vec<_>>())
+        let merge = |result| Merge { left: next(result), right: next(result), rank: result - 4, result };
+        Merges::new(&(4..200).map(merge).collect::<Vec<_>>(), &Alphabet::Chars(HashMap::new()))
     }
 
     #[test]
@@ -257,7 +309,7 @@ mod tests {
         for len in 1..300_u32 {
             let ids: Vec<u32> = (0..len).map(|at| (at * at + len / 3) % 4).collect();
             work.ids.clone_from(&ids);
-            let scanned = merges.scan(&mut work);
+            let scanned = merges.scan(&mut work, None);
             work.ids = ids;
             assert_eq!(merges.sift(&mut work), scanned, "{len}");
         }

@@ -2,8 +2,9 @@
 //!
 //! Up to 15 bytes: the bytes, their length and the count are one 128-bit word, four of them one cache
 //! line, so a look-up touches one line and compares all bytes. Longer ones: a hash, then the bytes
-//! themselves are compared. Nothing is ever answered for other bytes. When full, the oldest of a line
-//! is forgotten; a count is the same whether it was cached or not.
+//! themselves are compared. Nothing is ever answered for other bytes. Each hit moves a piece one place up
+//! its line and a new piece takes the last place, so frequent pieces stay; a count is the same whether it
+//! was cached or not.
 
 const SHORT: usize = 15;
 const LONG: usize = 128;
@@ -76,11 +77,16 @@ impl Cache {
     /// The count that was kept for the piece of this key.
     #[inline]
     #[must_use]
-    pub fn get(&self, key: Key, piece: &[u8]) -> Option<u32> {
+    pub fn get(&mut self, key: Key, piece: &[u8]) -> Option<u32> {
         match key {
             Key::Short(word) => {
-                let line = self.lines.get(line_of(word))?;
-                line.0.iter().find(|kept| **kept & BYTES == word).map(|kept| (kept >> COUNT_SHIFT) as u32)
+                let line = &mut self.lines.get_mut(line_of(word))?.0;
+                let at = line.iter().position(|kept| kept & BYTES == word)?;
+                let count = (line[at] >> COUNT_SHIFT) as u32;
+                if at > 0 {
+                    line.swap(at, at - 1);
+                }
+                Some(count)
             }
             Key::Long(hash) => {
                 let slot = self.slots.get(hash as usize % LONG_SLOTS)?;
@@ -98,8 +104,7 @@ impl Cache {
         match key {
             Key::Short(word) if count < 16 => {
                 if let Some(line) = self.lines.get_mut(line_of(word)) {
-                    line.0.rotate_right(1);
-                    line.0[0] = word | u128::from(count) << COUNT_SHIFT;
+                    line.0[3] = word | u128::from(count) << COUNT_SHIFT;
                 }
             }
             Key::Long(hash) => {

@@ -23,6 +23,8 @@ pub const SPACE: u8 = 32;
 pub const LETTER: u8 = UPPER | LOWER | UNCASED;
 /// Not a character: the end of the text.
 pub const END: u8 = 128;
+/// In the table of bytes: the first byte of a longer character.
+const MULTIBYTE: u8 = 64;
 
 const SETS: [(&str, u8); 6] = [
     (r"[\p{Lu}\p{Lt}]", UPPER),
@@ -38,6 +40,7 @@ const NUM_PAGES: usize = 0x1100;
 /// The table of all characters.
 #[derive(Debug)]
 pub struct Classes {
+    bytes: [u8; 256],
     index: Box<[u16]>,
     pages: Box<[u8]>,
 }
@@ -69,7 +72,8 @@ impl Classes {
             }
             index.push(at);
         }
-        Self { index: index.into(), pages: pages.into() }
+        let bytes = std::array::from_fn(|byte| if byte < 0x80 { flat[byte] } else { MULTIBYTE });
+        Self { bytes, index: index.into(), pages: pages.into() }
     }
 
     /// Flags of a code point; 0 where it has none of the classes.
@@ -84,14 +88,26 @@ impl Classes {
     #[inline]
     #[must_use]
     pub fn at(&self, text: &[u8], at: usize) -> (u8, usize) {
-        match text.get(at) {
-            None => (END, 0),
-            Some(&byte) if byte < 0x80 => (self.pages.get(usize::from(byte)).copied().unwrap_or(0), 1),
-            Some(_) => {
+        let Some(&byte) = text.get(at) else { return (END, 0) };
+        match self.bytes[usize::from(byte)] {
+            MULTIBYTE => {
                 let (code, len) = decode(text, at);
                 (self.of(code), len)
             }
+            class => (class, 1),
         }
+    }
+
+    /// End of the run of ASCII from `at` whose flags, of `flags`, are not none (`wanted`) or are none.
+    #[inline]
+    #[must_use]
+    pub fn ascii_run(&self, text: &[u8], at: usize, flags: u8, wanted: bool) -> usize {
+        let rest = text.get(at..).unwrap_or_default();
+        let ends = |byte: &u8| {
+            let class = self.bytes[usize::from(*byte)];
+            class == MULTIBYTE || (class & flags != 0) != wanted
+        };
+        at + rest.iter().position(ends).unwrap_or(rest.len())
     }
 }
 

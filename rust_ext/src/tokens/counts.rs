@@ -14,10 +14,11 @@ use super::{Scratch, Tokenizer, scripts};
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::measure::Signals;
+use crate::sample::Source;
 use crate::text::Views;
 
 /// Purpose of the hash that draws the sample.
-const PURPOSE: &[u8] = b"tokens.sample";
+const PURPOSE: &str = "tokens.sample";
 /// Tokenizers kept in memory; more than this in one process are loaded again and again.
 const MAX_LOADED: usize = 8;
 
@@ -33,8 +34,8 @@ pub struct Settings {
     pub pattern: Option<String>,
     /// Fingerprint of the content of the tokenizer files: what makes two loads the same.
     pub fingerprint: Option<String>,
-    /// Documents whose 64-bit hash is below this are counted; none counts all of them.
-    pub sample_below: Option<u64>,
+    /// Documents whose number in [0, 1) is below this are counted; 1 counts all of them.
+    pub sample_frac: f64,
     /// Seed of the sample.
     pub seed: u64,
 }
@@ -68,8 +69,23 @@ fn load(settings: &Settings) -> Result<Option<Arc<Loaded>>> {
 /// Makes [`TokenCounts`] without loading anything again.
 #[derive(Debug, Clone)]
 pub struct Counter {
-    settings: Arc<Settings>,
+    name: String,
+    draw: Option<Draw>,
     loaded: Option<Arc<Loaded>>,
+}
+
+/// The draw of the sample.
+#[derive(Debug, Clone)]
+struct Draw {
+    source: Source,
+    sample_frac: f64,
+}
+
+impl Draw {
+    /// Whether the document of this text is in the sample.
+    fn has(&mut self, text: &str) -> bool {
+        self.source.uniform(&hash::id(text.as_bytes())) < self.sample_frac
+    }
 }
 
 impl Counter {
@@ -81,7 +97,13 @@ impl Counter {
         let settings: Settings = serde::Deserialize::deserialize(settings)
             .map_err(|error| Error::Config(format!("tokens spec: {error}")))?;
         let loaded = load(&settings)?;
-        Ok(Self { settings: Arc::new(settings), loaded })
+        let draw = match settings.sample_frac {
+            sample_frac @ 0.0..1.0 => {
+                Some(Draw { source: Source::new(settings.seed, PURPOSE)?, sample_frac })
+            }
+            _ => None,
+        };
+        Ok(Self { name: settings.name, draw, loaded })
     }
 
     /// A group with no rows yet.
@@ -93,33 +115,19 @@ impl Counter {
             .and_then(|loaded| loaded.idle.lock().unwrap_or_else(PoisonError::into_inner).pop());
         TokenCounts {
             counter: self.clone(),
+            draw: self.draw.clone(),
             scratch: idle.or_else(|| self.loaded.as_ref().map(|_| Scratch::default())),
             counts: UInt32Builder::new(),
             bytes: std::array::from_fn(|_| UInt32Builder::new()),
         }
     }
-
-    fn is_sampled(&self, text: &str) -> bool {
-        self.settings
-            .sample_below
-            .is_none_or(|below| draw(self.settings.seed, hash::id(text.as_bytes())) < below)
-    }
-}
-
-/// The number that decides whether a document is in the sample of `seed`.
-#[must_use]
-pub fn draw(seed: u64, doc_id: [u8; hash::ID_BYTES]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(PURPOSE).update(&seed.to_le_bytes()).update(&doc_id);
-    let mut out = [0; 8];
-    out.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(out)
 }
 
 /// `<name>.count` and `<name>.bytes_<class>` of each document.
 #[derive(Debug)]
 pub struct TokenCounts {
     counter: Counter,
+    draw: Option<Draw>,
     scratch: Option<Scratch>,
     counts: UInt32Builder,
     bytes: [UInt32Builder; scripts::NUM],
@@ -128,7 +136,7 @@ pub struct TokenCounts {
 impl Signals for TokenCounts {
     fn push(&mut self, doc: &Views<'_>) {
         let count = match (&self.counter.loaded, &mut self.scratch) {
-            (Some(loaded), Some(scratch)) if self.counter.is_sampled(doc.text) => {
+            (Some(loaded), Some(scratch)) if self.draw.as_mut().is_none_or(|draw| draw.has(doc.text)) => {
                 loaded.tokenizer.count(doc.text, scratch).and_then(|count| u32::try_from(count).ok())
             }
             _ => None,
@@ -148,7 +156,7 @@ impl Signals for TokenCounts {
         if let (Some(loaded), Some(scratch)) = (&self.counter.loaded, self.scratch.take()) {
             loaded.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         }
-        let name = &self.counter.settings.name;
+        let name = &self.counter.name;
         let mut out: Vec<(String, ArrayRef)> =
             vec![(format!("{name}.count"), Arc::new(self.counts.finish()))];
         for (class, column) in scripts::NAMES.iter().zip(&mut self.bytes) {

@@ -130,14 +130,15 @@ fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
     if let Some(byte) = (0..=u8::MAX).find(|byte| !ranks.contains_key(&[*byte][..])) {
         return Err(Error::Data(format!("no token for byte: 0x{byte:02x}")));
     }
+    let alphabet = Alphabet::Bytes(alphabet(&ranks));
     Ok(Native {
         added: None,
         normalizer: Normalizer::default(),
         added_normalized: None,
         steps: vec![Step::Scan(scanner)],
         model: Model::Bpe(Bpe {
-            alphabet: Alphabet::Bytes(alphabet(&ranks)),
-            merges: Merges::new(&rank_merges(&ranks)),
+            merges: Merges::new(&rank_merges(&ranks), &alphabet),
+            alphabet,
             whole: ranks.into_keys().collect(),
             unknown: None,
             fuse_unknown: false,
@@ -146,14 +147,16 @@ fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
     })
 }
 
-/// Every way to put a token together from two others.
+/// Every way to put a token together from two others; all ways of one token have one rank.
 fn rank_merges(ranks: &Vocabulary<Vec<u8>>) -> Vec<Merge> {
+    let mut tokens: Vec<_> = ranks.iter().filter(|(token, _)| token.len() > 1).collect();
+    tokens.sort_unstable_by_key(|(_, id)| **id);
     let mut out = Vec::new();
-    for (token, &result) in ranks {
+    for ((token, &result), rank) in tokens.into_iter().zip(0..) {
         for middle in 1..token.len() {
             let (left, right) = token.split_at(middle);
             if let (Some(&left), Some(&right)) = (ranks.get(left), ranks.get(right)) {
-                out.push(Merge { left, right, rank: result, result });
+                out.push(Merge { left, right, rank, result });
             }
         }
     }

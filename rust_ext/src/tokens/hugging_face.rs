@@ -194,8 +194,8 @@ pub fn bpe(model: &Value, is_byte_level: bool) -> Parsed<Bpe> {
         (true, false) => keys.keys().map(|key| key.as_bytes().to_vec()).collect(),
     };
     Ok(Bpe {
+        merges: Merges::new(&merges(&model["merges"], &keys)?, &alphabet),
         alphabet,
-        merges: Merges::new(&merges(&model["merges"], &keys)?),
         whole,
         unknown: model["unk_token"].as_str().map(|token| id(&keys, token)).transpose()?,
         fuse_unknown: model["fuse_unk"] == true,

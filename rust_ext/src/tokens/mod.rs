@@ -20,7 +20,7 @@ pub mod scripts;
 mod split;
 mod unigram;
 
-pub use counts::{Counter, Settings, TokenCounts, draw};
+pub use counts::{Counter, Settings, TokenCounts};
 pub use native::{Native, Scratch};
 
 use std::path::Path;

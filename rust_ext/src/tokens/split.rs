@@ -131,6 +131,7 @@ impl Scan<'_> {
     #[inline]
     fn run(self, mut at: usize, flags: u8) -> usize {
         loop {
+            at = self.table.ascii_run(self.text, at, flags, true);
             let (class, len) = self.class(at);
             if class & flags == 0 {
                 return at;
@@ -143,6 +144,7 @@ impl Scan<'_> {
     #[inline]
     fn run_without(self, mut at: usize, flags: u8) -> usize {
         loop {
+            at = self.table.ascii_run(self.text, at, flags, false);
             let (class, len) = self.class(at);
             if class & (flags | END) != 0 {
                 return at;
