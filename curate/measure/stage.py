@@ -19,6 +19,13 @@ class StageModel(Settings):
         """What this stage wants from the one native pass."""
         raise NotImplementedError
 
+    def annotate(self, texts: pa.Array, *, num_threads: int = 1) -> pa.RecordBatch:
+        """Measure texts for this stage alone: one row per text, `columns()` in order.
+
+        Bytes need not be UTF-8; a null or invalid text gives a row of nulls.
+        """
+        return text.measure(texts, self.needs(), num_threads=num_threads).select(list(self.columns()))
+
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that this stage measures, in order."""
         return _columns(self.needs())

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_columns
-from curate.measure.token_estimate import Factors, apply_factors
+from curate.measure.token_estimate import ESTIMATE, Factors, apply_factors
 from curate.measure.tokens import BYTES, COUNT
 from curate.pipeline.resolve import factor_columns
 from curate.pipeline.session import PieceEntry, Session
@@ -31,6 +31,8 @@ class Draft:
     doc_id: pa.Array
     pool: npt.NDArray[np.uint32]
     tokens: npt.NDArray[np.uint32]
+    estimates: pl.DataFrame
+    """Per pool, source and language: tokens, and bytes of the documents that were estimated."""
 
     @property
     def survives(self) -> npt.NDArray[np.bool_]:
@@ -85,12 +87,32 @@ def draft_piece(
     by = session.recipe.plan.pools.by
     pool = frame[by] if by else pl.Series([ALL]).new_from_index(0, len(frame))
     source, language = factor_columns(session)
-    counted = apply_factors(frame, factors, source=source, language=language)["tokens.estimate"]
+    counted = apply_factors(frame, factors, source=source, language=language)
+    codes = pools.codes(pool)
     return Draft(
         reasons=reasons_column(masks, len(frame)),
         doc_id=frame["doc_id"].to_arrow().cast(pa.binary(16)),
-        pool=pools.codes(pool),
-        tokens=np.where(readable, counted.fill_null(0).to_numpy() + 1, 0).astype(np.uint32),
+        pool=codes,
+        tokens=np.where(readable, counted[ESTIMATE].fill_null(0).to_numpy() + 1, 0).astype(np.uint32),
+        estimates=_estimates(counted, codes, source, language),
+    )
+
+
+def _estimates(
+    counted: pl.DataFrame, codes: npt.NDArray[np.uint32], source: str | None, language: str | None
+) -> pl.DataFrame:
+    none = pl.lit(None, dtype=pl.String)
+    size = pl.sum_horizontal(pl.col(name).cast(pl.Int64) for name in BYTES)
+    return (
+        counted.select(
+            pool=pl.Series(codes),
+            source=none if source is None else pl.col(source).cast(pl.String),
+            language=none if language is None else pl.col(language).cast(pl.String),
+            tokens=pl.col(ESTIMATE).cast(pl.Int64).fill_null(0),
+            left=pl.when(pl.col(COUNT).is_null()).then(size).otherwise(0).fill_null(0),
+        )
+        .group_by("pool", "source", "language")
+        .agg(pl.col("tokens").sum(), pl.col("left").sum())
     )
 
 
@@ -119,4 +141,5 @@ def unspill(path: Path) -> Draft:
         doc_id=data["doc_id"],
         pool=data["pool"].to_numpy(),
         tokens=data["tokens"].to_numpy(),
+        estimates=pl.DataFrame(),
     )

@@ -16,6 +16,7 @@ from curate.errors import ConfigError
 from curate.pipeline.progress import Timing
 from curate.pipeline.readahead import read_ahead
 from curate.pipeline.session import DETAIL, INPUT_STAGE, PieceEntry, Session
+from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
 from curate.shards import iter_batches
 
@@ -59,6 +60,7 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
             session.progress.advance(num_tasks=1)
     if part is None:
         place(session)
+        session.store.close_step("measure", _used_commits(session))
     session.progress.finish(_summary(timing))
     return timing
 
@@ -79,6 +81,12 @@ def locate(session: Session) -> None:
 def _locate_piece(session: Session, entry: PieceEntry) -> None:
     found = session.store.find(entry, list(session.stage_fingerprints.values()))
     entry.commits = {name: found[key] for name, key in session.stage_fingerprints.items() if key in found}
+
+
+def _used_commits(session: Session) -> list[Commit]:
+    """The commits whose column files this recipe reads, each once, in key order."""
+    used = {c.task.fingerprint: c for entry in session.entries for c in entry.commits.values()}
+    return list(used.values())
 
 
 def missing_stages(session: Session, entry: PieceEntry) -> list[str]:

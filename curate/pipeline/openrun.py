@@ -108,6 +108,9 @@ class OpenRun:
             f"  {count:>12,}  {code}"
             for code, count in sorted(first.items(), key=lambda item: (-item[1], item[0]))
         ]
+        lines.insert(
+            2, _describe_error(self.session.recipe.tokens.mode, self.plan_file.header["token_error_frac"])
+        )
         lines += [f"warning: {text}" for text in summary["warnings"]]
         lines += [f"shards: {summary['output']}"] if summary["output"] else []
         return "\n".join([*lines, f"report: {summary['report']}"])
@@ -142,6 +145,14 @@ class OpenRun:
         """Remove temporary files and files that nothing commits; returns their paths."""
         ledgers = (self.session.store, self.session.run)
         return [str(ledger.root / path) for ledger in ledgers for path in ledger.gc(grace_s=grace_s)]
+
+
+def _describe_error(mode: str, error: float | None) -> str:
+    if mode == "exact":
+        return "           counted exactly"
+    if error is None:
+        return "           estimated without calibration; `measure: tokens: {tokenizer: ...}` names one"
+    return f"           estimated, expected error {100 * error:.2f} % of the total"
 
 
 def open_run(path: str | Path, *, limits: Limits | None = None) -> OpenRun:

@@ -6,7 +6,8 @@ shard.
 """
 
 import json
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import groupby
@@ -85,6 +86,7 @@ class _Planner:
         self.scratch = session.run.scratch
         self.clusters = ClusterFile(session) if self.recipe.dedup.exact is not None else None
         self.factors = read_factors(session)
+        self.estimates: list[pl.DataFrame] = []
         self.first: Counter[str] = Counter()
         self.any: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
@@ -116,6 +118,7 @@ class _Planner:
             check_rules(self.recipe.rules, self.session.read_columns(self.entries[0], names).schema)
         for entry in self.entries:
             draft = draft_piece(self.session, entry, names, self.pools, factors=self.factors)
+            self.estimates.append(draft.estimates)
             spill(draft, self._spill_path(entry))
 
     def _choose_keepers(self) -> Any:
@@ -237,6 +240,7 @@ class _Planner:
 
     def _write_pools(self, files: Files) -> None:
         path = f"plans/{self.task.fingerprint}/pools.parquet"
+        errors = self._token_errors()
         records = [
             {
                 "pool": pool.pool,
@@ -247,6 +251,7 @@ class _Planner:
                 "planned_docs": pool.planned_docs,
                 "planned_tokens": pool.planned_tokens,
                 "cap": 1.0,
+                "token_error_frac": errors.get(pool.pool),
                 "threshold": pool.threshold,
             }
             for pool in self.outcome.pools
@@ -255,6 +260,24 @@ class _Planner:
         with files.create(path) as output:
             pq.write_table(table, output, compression="zstd")
             output.num_rows = table.num_rows
+
+    def _token_errors(self) -> dict[str, float]:
+        """Expected error of each pool's token count, as a share of it: one standard deviation.
+
+        Pools that are not calibrated are left out; the whole corpus is under the empty name.
+        """
+        keys = ["pool", "source", "language"]
+        sums = pl.concat(self.estimates).group_by(keys).sum().sort(keys) if self.estimates else pl.DataFrame()
+        variance: dict[str, float] = defaultdict(float)
+        tokens: dict[str, int] = defaultdict(int)
+        for pool, source, language, num_tokens, left in sums.iter_rows():
+            for name in (self.pools.names[pool], ""):
+                variance[name] += self.factors.pool(source, language).error(left) ** 2
+                tokens[name] += num_tokens
+        if not self.factors.calibrated:
+            return {}
+        found = {name: math.sqrt(variance[name]) / max(tokens[name], 1) for name in tokens}
+        return {name: error for name, error in found.items() if math.isfinite(error)}
 
     def _write_header(self, files: Files, shards: list[dict[str, Any]]) -> None:
         bad = sum(self.first[code] for code in INPUT_ERRORS if code != NULL_TEXT)
@@ -266,6 +289,7 @@ class _Planner:
             "tokenizer": {"fingerprint": self.recipe.tokens.content(), "mode": self.recipe.tokens.mode},
             "seed": self.recipe.plan.selection.seed,
             "recipe": self.recipe.plan_settings(),
+            "token_error_frac": self._token_errors().get(""),
             "scale": asdict(self.outcome.scale),
             "totals": {**self.totals, "bad_docs": bad},
             "reasons": {

@@ -44,6 +44,7 @@ POOLS_SCHEMA = pa.schema(
         pa.field("planned_tokens", pa.int64(), nullable=False),
         pa.field("cap", pa.float64(), nullable=False),
         pa.field("threshold", pa.float64()),
+        pa.field("token_error_frac", pa.float64()),
     ]
 )
 
