@@ -12,14 +12,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import text
 from curate.errors import ConfigError
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.readahead import read_ahead
 from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT, fingerprint
 from curate.shards import iter_batches
 
 REPEATS = "repeats"
+SPANS_TYPE = SCHEMA.field(SPANS).type
 ORDER = ("__order", "__ordinal")
 """Sort columns of a shuffled delivery, after those of the output."""
 
@@ -82,6 +85,7 @@ class Delivery:
             return
         order = rows["order"].to_numpy()
         extra = self.session.read_columns(entry, self.measured) if self.measured else None
+        spans = self._spans(entry)
         settings, first = self.session.recipe.input, 0
         batches = iter_batches(
             entry.piece, settings, max_bytes=self.session.limits.batch_bytes, schema=self.carried
@@ -90,9 +94,15 @@ class Delivery:
             stop = first + batch.num_rows
             keep = np.flatnonzero(repeats[first:stop])
             if len(keep):
-                yield self._assemble(batch, keep, first, repeats, order, entry, extra)
+                edited = batch if spans is None else _edit(batch, spans.slice(first, batch.num_rows))
+                yield self._assemble(edited, keep, first, repeats, order, entry, extra)
             self.session.progress.advance(num_bytes=int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0))
             first = stop
+
+    def _spans(self, entry: PieceEntry) -> pa.Array | None:
+        if not self.session.recipe.transforms:
+            return None
+        return self.session.read_columns(entry, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
 
     def _assemble(
         self,
@@ -125,3 +135,10 @@ class Delivery:
         if self.output.materialize_repeats and (repeats[rows] != 1).any():
             table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats[rows])))
         return table
+
+
+def _edit(batch: pa.RecordBatch, spans: pa.Array) -> pa.RecordBatch:
+    """Read the texts of a batch through the edits."""
+    position = batch.schema.get_field_index(TEXT)
+    edited = text.apply_edits(batch[TEXT], spans)
+    return batch.set_column(position, batch.schema.field(position), edited)

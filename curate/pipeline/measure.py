@@ -6,6 +6,7 @@ the piece.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ from curate import text
 from curate.errors import ConfigError
 from curate.pipeline.progress import Timing
 from curate.pipeline.readahead import read_ahead
-from curate.pipeline.session import DETAIL, INPUT_STAGE, PieceEntry, Session
+from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry, Session
+from curate.pipeline.transform import SPANS
 from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
 from curate.shards import iter_batches
@@ -106,15 +108,13 @@ def place(session: Session) -> None:
 
 def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> int:
     """Measure one piece for `missing` stages and commit the columns; returns the bytes of text read."""
-    stages = [stage for stage in session.recipe.stages if stage.name in missing]
-    spec = text.NativeSpec.union([stage.needs() for stage in stages])
-    names = [name for stage in stages for name in stage.columns()]
+    views = View.of(session, missing)
     with_input = INPUT_STAGE in missing
     num_bytes, bad = 0, dict.fromkeys(INPUT_ERRORS, 0)
     one = session.store.add_pass("measure", {name: session.stage_fingerprints[name] for name in missing})
     with session.store.write_columns(one, entry) as writer:
         for batch in read_ahead(_batches(session, entry)):
-            columns = _measure_batch(session, batch, spec, names, with_input=with_input)
+            columns = _measure_batch(session, batch, views, missing)
             writer.write(columns)
             if with_input:
                 for code in INPUT_ERRORS:
@@ -143,25 +143,64 @@ def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist([], schema=pa.schema(empty))
 
 
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is measured in one native call: stages on the raw text, or on the text through the edits."""
+
+    is_edited: bool
+    spec: text.NativeSpec
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, session: Session, missing: list[str]) -> list["View"]:
+        """The calls that measure the `missing` stages; the raw text comes first, as it is also validated."""
+        found = []
+        for is_edited in (False, True):
+            stages = [
+                stage
+                for stage in session.recipe.stages
+                if stage.name in missing and session.is_edited(stage.name) == is_edited
+            ]
+            if stages or not is_edited:
+                spec = text.NativeSpec.union([stage.needs() for stage in stages])
+                names = tuple(name for stage in stages for name in stage.columns())
+                found.append(cls(is_edited=is_edited, spec=spec, names=names))
+        return found
+
+
 def _measure_batch(
-    session: Session, batch: pa.RecordBatch, spec: text.NativeSpec, names: list[str], *, with_input: bool
+    session: Session, batch: pa.RecordBatch, views: list[View], missing: list[str]
 ) -> pa.RecordBatch:
-    measured = text.measure(batch[TEXT], spec, num_threads=session.limits.num_threads)
+    num_threads = session.limits.num_threads
+    raw = text.measure(batch[TEXT], views[0].spec, num_threads=num_threads)
     columns: dict[str, pa.Array] = {}
-    if with_input:
-        invalid = measured[text.INVALID_UTF8]
-        columns[ERROR] = pc.coalesce(batch[ERROR], pc.if_else(invalid, INVALID_UTF8, None).cast(pa.string()))
-        for name in batch.schema.names:
-            if name not in (TEXT, ERROR) and _is_scalar(batch[name].type):
-                if name in measured.schema.names:
-                    raise ConfigError(
-                        f"a column of the input has the name of a measured one: {name}",
-                        hint="leave it out with `input.columns`",
-                    )
-                columns[name] = batch[name]
-    for name in names:
-        columns[name] = measured[name]
+    if INPUT_STAGE in missing:
+        columns |= _input_columns(session, batch, raw[text.INVALID_UTF8])
+    columns |= {name: raw[name] for name in views[0].names}
+    transform = session.recipe.transforms[0] if session.recipe.transforms else None
+    if transform is not None:
+        edits = transform.edits(batch)
+        if EDITS_STAGE in missing:
+            columns |= {name: edits[name] for name in edits.schema.names}
+        for view in views[1:]:
+            edited = text.apply_edits(batch[TEXT], edits[SPANS])
+            measured = text.measure(edited, view.spec, num_threads=num_threads)
+            columns |= {name: measured[name] for name in view.names}
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _input_columns(session: Session, batch: pa.RecordBatch, invalid: pa.Array) -> dict[str, pa.Array]:
+    columns: dict[str, pa.Array] = {}
+    columns[ERROR] = pc.coalesce(batch[ERROR], pc.if_else(invalid, INVALID_UTF8, None).cast(pa.string()))
+    for name in batch.schema.names:
+        if name not in (TEXT, ERROR) and _is_scalar(batch[name].type):
+            if name in session.measured_columns:
+                raise ConfigError(
+                    f"a column of the input has the name of a measured one: {name}",
+                    hint="leave it out with `input.columns`",
+                )
+            columns[name] = batch[name]
+    return columns
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

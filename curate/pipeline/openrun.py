@@ -103,6 +103,12 @@ class OpenRun:
             f"documents  {totals['num_docs']:>15,}   kept {totals['kept_docs']:,}",
             f"tokens     {totals['num_tokens']:>15,}   kept {totals['planned_tokens']:,}",
         ]
+        for edit in self.plan_file.header["edits"]:
+            removed, kept = edit.get("bytes_removed", 0), edit.get("kept_docs", 0)
+            lines.append(
+                f"edited     {edit['name']}: {edit.get('docs', 0):,} documents, {kept:,} of them kept, "
+                f"{removed:,} bytes removed"
+            )
         first = {code: counts["first"] for code, counts in summary["reasons"].items() if counts["first"]}
         lines += [
             f"  {count:>12,}  {code}"

@@ -27,6 +27,7 @@ from curate.pipeline.planfile import FORMAT, POOLS_SCHEMA, ROWS_PER_GROUP, ROWS_
 from curate.pipeline.progress import Timing
 from curate.pipeline.resolve import ClusterFile, clusters_task, factors_task, read_factors
 from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.transform import NUM_BYTES
 from curate.runs import Draft as Files
 from curate.runs import Task
 from curate.schema import INPUT_ERRORS, NULL_TEXT
@@ -87,6 +88,7 @@ class _Planner:
         self.clusters = ClusterFile(session) if self.recipe.dedup.exact is not None else None
         self.factors = read_factors(session)
         self.estimates: list[pl.DataFrame] = []
+        self.edited: Counter[str] = Counter()
         self.first: Counter[str] = Counter()
         self.any: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
@@ -200,6 +202,7 @@ class _Planner:
         reasons = add_reason(draft.reasons, extra, self.names, none=NO_REASON)
         kept = reasons.value_lengths().to_numpy() == 0
         self._count(reasons, kept, draft)
+        self._count_edits(entry, kept)
         pool = pa.DictionaryArray.from_arrays(pa.array(draft.pool, pa.uint16()), pa.array(self.pools.names))
         order = (
             order_of(draft.doc_id, self.recipe.plan.selection.seed)
@@ -218,6 +221,14 @@ class _Planner:
             pa.array(draft.tokens),
         ]
         return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
+
+    def _count_edits(self, entry: PieceEntry, kept: npt.NDArray[np.bool_]) -> None:
+        """Add to the ledger of transforms: documents touched and bytes removed, in all and of the kept."""
+        if self.recipe.transforms:
+            removed = self.session.read_columns(entry, [NUM_BYTES])[NUM_BYTES].fill_null(0).to_numpy()
+            for name, mask in (("", removed > 0), ("kept_", (removed > 0) & kept)):
+                self.edited[f"{name}docs"] += int(mask.sum())
+                self.edited[f"{name}bytes_removed"] += int(removed[mask].sum(dtype=np.int64))
 
     def _count(self, reasons: pa.Array, kept: npt.NDArray[np.bool_], draft: Draft) -> None:
         tokens = draft.tokens
@@ -285,7 +296,10 @@ class _Planner:
             "format": FORMAT,
             "fingerprint": self.task.fingerprint,
             "shards": shards,
-            "edits": [],
+            "edits": [
+                {"name": each.name, "fingerprint": each.fingerprint(), **self.edited}
+                for each in self.recipe.transforms
+            ],
             "tokenizer": {"fingerprint": self.recipe.tokens.content(), "mode": self.recipe.tokens.mode},
             "seed": self.recipe.plan.selection.seed,
             "recipe": self.recipe.plan_settings(),

@@ -5,6 +5,7 @@ Fingerprints of parts decide what is redone after a change: measured columns dep
 resolved artefacts on columns, the plan on everything but the output.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from curate.errors import ConfigError
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
 from curate.measure import STAGES, Document, Heuristics, StageModel, Tokens
+from curate.pipeline.transform import TRANSFORMS, C4Lines
 from curate.schema import Settings, fingerprint
 from curate.selection.settings import Selection
 from curate.shards import Input
@@ -90,6 +92,8 @@ class Recipe(Settings):
     """Folder of measured columns, shared by recipes; null means `store` beside the run."""
     input: Input
     measure: list[str | dict[str, dict[str, Any] | None]] = Field(default=["heuristics", "tokens"])
+    transform: list[str | dict[str, dict[str, Any] | None]] = Field(default=[], max_length=1)
+    """What is removed from texts before they are measured and written: `c4_lines`, off by default."""
     filter: list[dict[str, Any]] = Field(default=[])
     dedup: Dedup = Dedup()
     plan: Plan = Plan()
@@ -99,11 +103,16 @@ class Recipe(Settings):
 
     _stages: tuple[StageModel, ...] = PrivateAttr(default=())
     _rules: tuple[Rule, ...] = PrivateAttr(default=())
+    _transforms: tuple[C4Lines, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _parts_are_readable(self) -> "Recipe":
         self._stages = parse_stages(self.measure)
         self._rules = parse_filters(self.filter)
+        self._transforms = tuple(
+            build(TRANSFORMS[name], settings, at=at)
+            for name, settings, at in named_entries(self.transform, "transform", TRANSFORMS)
+        )
         return self
 
     @property
@@ -115,6 +124,11 @@ class Recipe(Settings):
     def rules(self) -> tuple[Rule, ...]:
         """The filter rules, in the order of the recipe."""
         return self._rules
+
+    @property
+    def transforms(self) -> tuple[C4Lines, ...]:
+        """The transforms, in the order of the recipe."""
+        return self._transforms
 
     @property
     def tokens(self) -> Tokens:
@@ -146,24 +160,35 @@ class Recipe(Settings):
         return False
 
 
-def parse_stages(entries: list[str | dict[str, dict[str, Any] | None]]) -> tuple[StageModel, ...]:
+Entries = list[str | dict[str, dict[str, Any] | None]]
+
+
+def named_entries(entries: Entries, section: str, known: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield name, settings and key path of each entry of a section: `name` or `name: {settings}`.
+
+    Raises:
+        ConfigError: an entry is not one of the known.
+    """
+    for position, entry in enumerate(entries):
+        at = f"{section}[{position}]"
+        pairs = [(entry, None)] if isinstance(entry, str) else list(entry.items())
+        if len(pairs) != 1:
+            raise ConfigError(f"{at} must hold one name: {', '.join(name for name, _ in pairs) or 'none'}")
+        name, settings = pairs[0]
+        if name not in known:
+            raise ConfigError(f"{at} is not known, there are {', '.join(sorted(known))}: {name}")
+        yield name, settings or {}, f"{at}.{name}"
+
+
+def parse_stages(entries: Entries) -> tuple[StageModel, ...]:
     """Build the stages of `measure:`, with `document` first and `tokens` added where it is missing.
 
     Raises:
         ConfigError: an unknown stage, one that stands twice, or a setting that is wrong.
     """
     stages: list[StageModel] = [Document()]
-    for position, entry in enumerate(entries):
-        at = f"measure[{position}]"
-        if isinstance(entry, str):
-            name, settings = entry, dict[str, Any]()
-        elif len(entry) == 1:
-            name, settings = next((key, value or {}) for key, value in entry.items())
-        else:
-            raise ConfigError(f"{at} must hold one stage: {', '.join(entry) or 'none'}")
-        if name not in STAGES:
-            raise ConfigError(f"{at} is not a stage, known are {', '.join(sorted(STAGES))}: {name}")
-        stages.append(build(STAGES[name], settings, at=f"{at}.{name}"))
+    for name, settings, at in named_entries(entries, "measure", STAGES):
+        stages.append(build(STAGES[name], settings, at=at))
     if not any(isinstance(stage, Tokens) for stage in stages):
         stages.append(Tokens())
     for stage in stages:

@@ -14,12 +14,17 @@ import pyarrow as pa
 from curate import text
 from curate.errors import ConfigError, StateError
 from curate.files import replace_json
+from curate.measure import Document
+from curate.pipeline import transform
 from curate.pipeline.limits import Limits
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe
 from curate.runs import Commit, Run, Store
 from curate.schema import ERROR, fingerprint
 from curate.shards import Piece, Shard, carried_schema, list_shards, split_pieces
+
+EDITS_STAGE = "edits"
+"""Name of the stage that holds what the recipe's transforms remove."""
 
 INPUT_STAGE = "input"
 """Name of the stage that copies the input's own columns, so that rules on them need no shard."""
@@ -96,9 +101,17 @@ class Session:
     def stage_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each measuring stage, by name, with the input's own columns first."""
         found = {INPUT_STAGE: fingerprint([INPUT_STAGE, 1])}
+        view = fingerprint([transform.fingerprint() for transform in self.recipe.transforms])
+        if self.recipe.transforms:
+            found[EDITS_STAGE] = view
         for stage in self.recipe.stages:
-            found[stage.name] = stage.fingerprint()
+            own = stage.fingerprint()
+            found[stage.name] = fingerprint([own, view]) if self.is_edited(stage.name) else own
         return found
+
+    def is_edited(self, stage: str) -> bool:
+        """Whether a stage measures the text through the edits of the recipe; `document` sees the raw text."""
+        return bool(self.recipe.transforms) and stage != Document.name
 
     @cached_property
     def spec(self) -> text.NativeSpec:
@@ -109,7 +122,8 @@ class Session:
     def measured_schema(self) -> pa.Schema:
         """Columns of all measuring stages, without the input's own."""
         schema = text.measure(pa.array([], pa.large_binary()), self.spec).schema
-        return pa.schema([item for item in schema if item.name != text.INVALID_UTF8])
+        edits = transform.SCHEMA if self.recipe.transforms else []
+        return pa.schema([*(item for item in schema if item.name != text.INVALID_UTF8), *edits])
 
     @property
     def measured_columns(self) -> list[str]:
@@ -134,6 +148,8 @@ class Session:
         for stage in self.recipe.stages:
             if name in stage.columns():
                 return stage.name
+        if self.recipe.transforms and name in transform.SCHEMA.names:
+            return EDITS_STAGE
         if name in (ERROR, DETAIL) or name in self.carried.names:
             return INPUT_STAGE
         known = [*self.carried.names, *self.measured_columns]
