@@ -19,6 +19,7 @@ from curate.pipeline.planfile import PlanFile
 from curate.pipeline.recipe import load_recipe
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify_run
+from curate.pipeline.write import remove_temporary
 from curate.runs import Verify
 
 FORMAT = 1
@@ -150,7 +151,12 @@ class OpenRun:
     def gc(self, grace_s: float = 3600.0) -> list[str]:
         """Remove temporary files and files that nothing commits; returns their paths."""
         ledgers = (self.session.store, self.session.run)
-        return [str(ledger.root / path) for ledger in ledgers for path in ledger.gc(grace_s=grace_s)]
+        removed = [str(ledger.root / path) for ledger in ledgers for path in ledger.gc(grace_s=grace_s)]
+        output = self.session.recipe.output
+        if output is not None:
+            with self.session.run.lock():
+                removed += map(str, remove_temporary(Path(output.path), grace_s=grace_s))
+        return removed
 
 
 def _describe_error(mode: str, error: float | None) -> str:

@@ -8,6 +8,7 @@ again with the same bytes.
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.files import hash_file, read_json, replace_json, sync_dir
+from curate.files import hash_file, is_temporary, read_json, replace_json, sync_dir
 from curate.pipeline.deliver import ORDER, Delivery
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Timing
@@ -31,6 +32,7 @@ GROUP_FILES = 4
 
 MANIFEST = "_manifest.json"
 _PART = re.compile(r"part-\d{5}-\d{5}\.parquet")
+_OURS = re.compile(r"\.(part-\d{5}-\d{5}\.parquet|_manifest\.json)\.tmp-")
 _BUCKET_BYTES = 256 << 20
 """Text of a bucket of a shuffled delivery, about; a constant, since buckets decide the files."""
 
@@ -62,6 +64,7 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         session.progress.start(
             "write", num_bytes=sum(entry.piece.num_bytes for entry in session.entries), num_tasks=len(todo)
         )
+        remove_temporary(folder, grace_s=0)
         _retire(folder, plan.fingerprint)
         if delivery.shuffled and todo:
             _scatter(delivery, works)
@@ -175,6 +178,17 @@ def _files_of(session: Session, task: Task, folder: Path) -> list[WrittenFile] |
     files = [WrittenFile(**record) for record in commit.meta["files"]]
     sizes = [(folder / file.name).stat().st_size if (folder / file.name).is_file() else -1 for file in files]
     return files if sizes == [file.size_bytes for file in files] else None
+
+
+def remove_temporary(folder: Path, *, grace_s: float) -> list[Path]:
+    """Remove what a killed delivery left in an output folder, older than `grace_s`; lock the run."""
+    oldest = time.time() - grace_s
+    removed = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_temporary(path.name) and _OURS.match(path.name) and path.stat().st_mtime <= oldest:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
 
 
 def _retire(folder: Path, plan: str) -> None:
