@@ -2,35 +2,39 @@
 
 Results go to stdout (one JSON object with `--json`), everything else to stderr. Exit codes: 0 done, 1
 failed, 2 a setting or the usage is wrong, 3 done but too many rows were unreadable, 4 `verify` found
-damage, 130 interrupted (what was committed stays).
+damage, 130 interrupted (what was committed stays). Commands import what they call when they run, so that
+`--help` is quick.
 """
 
+import contextlib
+import importlib.metadata
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate import pipeline
 from curate.errors import CurateError
-from curate.profile import profile
-from curate.report.fromrun import explain_documents, write_report
-from curate.shards import Input
+
+if TYPE_CHECKING:
+    from curate.pipeline import OpenRun, Session
 
 app = typer.Typer(
     name="curate",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help=(__doc__ or "").split("\n")[0],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(no_args_is_help=True, help="Show a resolved recipe, or the schema of recipes.")
 app.add_typer(config_app, name="config")
 
-RecipePath = Annotated[str, typer.Argument(help="Recipe, a YAML file.", metavar="RECIPE")]
+RecipePath = Annotated[
+    Path, typer.Argument(help="Recipe, a YAML file.", metavar="RECIPE", exists=True, dir_okay=False)
+]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe.")
@@ -46,20 +50,71 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Part = Annotated[str | None, typer.Option("--part", metavar="I/N", help="Measure only part I of N (from 1).")]
 
 
+_INTERRUPTED = 130
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"curate {importlib.metadata.version('curate')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Everywhere: --debug shows where an error comes from. Exit codes: 0 done, 1 failed, 2 wrong "
+    "setting or usage, 3 done but too many rows were unreadable, 4 verify found damage, 130 interrupted."
+)
+def _curate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Select and curate pretraining corpora: text is read once, every decision after that is repeatable."""
+
+
 def _session(
-    recipe: str, overrides: list[str] | None, threads: int | None, memory: str, quiet: bool
-) -> pipeline.Session:
+    recipe: Path,
+    overrides: list[str] | None,
+    threads: int | None,
+    memory: str,
+    quiet: bool,
+    *,
+    read_only: bool = False,
+) -> "Session":
+    from curate import pipeline
+
     limits = pipeline.Limits(
         num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
     )
     progress = pipeline.Silent() if quiet else pipeline.terminal_progress()
     return pipeline.Session(
-        pipeline.load_recipe(recipe, overrides=overrides), limits=limits, progress=progress
+        pipeline.load_recipe(recipe, overrides=overrides),
+        limits=limits,
+        progress=progress,
+        read_only=read_only,
     )
+
+
+def _open(run_dir: Path) -> "OpenRun":
+    from curate import pipeline
+
+    return pipeline.open_run(run_dir)
 
 
 def _print(value: Any, as_json: bool, text: str) -> None:
     print(json.dumps(value, indent=2, sort_keys=True) if as_json else text)
+
+
+def _finish(result: "OpenRun", as_json: bool) -> None:
+    """Print what came out and leave with the code for it."""
+    _print(result.summary(), as_json, result.as_text())
+    if result.exit_code:
+        totals = result.plan_file.header["totals"]
+        print(
+            f"warning: {totals['bad_docs']} of {totals['num_docs']} rows could not be read, more than "
+            f"max_bad = {result.session.recipe.max_bad} allows; they are listed in {result.path}/quarantine",
+            file=sys.stderr,
+        )
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
@@ -78,15 +133,17 @@ def run(  # over: the options of a command are its parameters
     quiet: Quiet = False,
 ) -> None:
     """Measure, resolve, plan, deliver, then report; what is done already is not redone."""
-    session = _session(recipe, overrides, threads, memory, quiet)
+    from curate import pipeline
+    from curate.report.fromrun import write_report
+
+    session = _session(recipe, overrides, threads, memory, quiet, read_only=dry_run)
     if dry_run:
         forecast = pipeline.forecast(session, write=not no_write)
         _print(forecast.as_dict(), as_json, forecast.as_text())
         return
     result = pipeline.run_steps(session, write=not no_write)
     write_report(result)
-    _print(result.summary(), as_json, result.as_text())
-    raise typer.Exit(result.exit_code)
+    _finish(result, as_json)
 
 
 @app.command()
@@ -100,6 +157,8 @@ def measure(
     quiet: Quiet = False,
 ) -> None:
     """Turn text into columns; the only step that reads all text."""
+    from curate import pipeline
+
     session = _session(recipe, overrides, threads, memory, quiet)
     pipeline.prepare(session)
     timing = pipeline.measure(session, part=pipeline.parse_part(part))
@@ -118,9 +177,10 @@ def dedup(
     quiet: Quiet = False,
 ) -> None:
     """Find duplicate clusters and fit what the plan needs; measures first where columns are missing."""
+    from curate import pipeline
+
     session = _session(recipe, overrides, threads, memory, quiet)
-    pipeline.measure(session)
-    timing = pipeline.resolve(session)
+    timing = pipeline.run_resolve(session)
     _print(
         timing.as_dict(),
         as_json,
@@ -138,10 +198,11 @@ def plan(
     quiet: Quiet = False,
 ) -> None:
     """Decide what is kept; after the first time without reading any text."""
+    from curate import pipeline
+
     session = _session(recipe, overrides, threads, memory, quiet)
     result = pipeline.run_steps(session, write=False)
-    _print(result.summary(), as_json, result.as_text())
-    raise typer.Exit(result.exit_code)
+    _finish(result, as_json)
 
 
 @app.command()
@@ -153,17 +214,18 @@ def write(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the curated shards of the current plan."""
+    """Write the curated shards, after what is missing before that."""
+    from curate import pipeline
+
     session = _session(recipe, overrides, threads, memory, quiet)
     result = pipeline.run_steps(session, write=True)
-    _print(result.summary(), as_json, result.as_text())
-    raise typer.Exit(result.exit_code)
+    _finish(result, as_json)
 
 
 @app.command()
 def status(run_dir: RunPath, as_json: AsJson = False) -> None:
     """Say what a run has done."""
-    state = pipeline.open_run(run_dir).status()
+    state = _open(run_dir).status()
     _print(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
 
 
@@ -174,7 +236,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check sizes, hashes, row counts and that in = kept + dropped; exit 4 when something is wrong."""
-    problems, num_checked = pipeline.open_run(run_dir).verify("size" if size_only else "hash")
+    problems, num_checked = _open(run_dir).verify("size" if size_only else "hash")
     text = "\n".join(problems) if problems else f"{num_checked} files are as committed, the ledger adds up"
     _print({"problems": problems, "num_checked": num_checked}, as_json, text)
     raise typer.Exit(4 if problems else 0)
@@ -187,14 +249,18 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why a document was kept or dropped, with every measured value and limit."""
-    found = explain_documents(pipeline.open_run(run_dir), document)
+    from curate.report.fromrun import explain_documents
+
+    found = explain_documents(_open(run_dir), document)
     _print([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
 
 
 @app.command()
 def report(run_dir: RunPath, as_json: AsJson = False) -> None:
     """Write the report of a run again and print where it is (or the report itself, with --json)."""
-    path = write_report(pipeline.open_run(run_dir))
+    from curate.report.fromrun import write_report
+
+    path = write_report(_open(run_dir))
     print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
 
 
@@ -207,7 +273,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove temporary files and files that nothing commits, in the run and its store."""
-    removed = pipeline.open_run(run_dir).gc(grace_s)
+    removed = _open(run_dir).gc(grace_s)
     _print({"removed": removed}, as_json, f"removed {len(removed)} files")
 
 
@@ -218,12 +284,17 @@ def init(
     ],
 ) -> None:
     """Profile shards and print a commented recipe for them."""
-    print(profile(Input(paths=paths)))
+    from curate.profile import profile
+    from curate.shards import Input
+
+    print(profile(Input(paths=paths)), end="")
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Check the installation: versions, the native extension, threads, memory, optional packages."""
+    from curate import pipeline
+
     facts = pipeline.doctor()
     _print(facts, as_json, "\n".join(f"{key:<22} {value}" for key, value in facts.items()))
 
@@ -231,20 +302,43 @@ def doctor(as_json: AsJson = False) -> None:
 @config_app.command("show")
 def config_show(recipe: RecipePath, overrides: Set = None) -> None:
     """Print the recipe with every default filled in."""
+    from curate import pipeline
+
     print(pipeline.dump_recipe(pipeline.load_recipe(recipe, overrides=overrides)), end="")
 
 
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of recipes, for editors."""
+    from curate import pipeline
+
     print(json.dumps(pipeline.Recipe.model_json_schema(), indent=2, sort_keys=True))
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if lines:
+        print(f"error: {'; '.join(lines)}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
     return code
+
+
+def _describe(exc: BaseException) -> tuple[str, str | None, int]:
+    """Message, way out and exit code of what ended a command."""
+    if isinstance(exc, CurateError):
+        return str(exc), exc.hint, exc.exit_code
+    if isinstance(exc, KeyboardInterrupt | typer.Abort):
+        return "interrupted; what was committed stays", "run the same command again to go on", _INTERRUPTED
+    if hasattr(exc, "format_message"):  # what click raises for wrong usage
+        context = getattr(exc, "ctx", None)
+        path = context.command_path if context is not None else "curate"
+        return exc.format_message(), f"{path} --help", 2
+    if isinstance(exc, FileNotFoundError) and exc.filename is not None:
+        return f"there is no such file or folder: {exc.filename}", None, 1
+    if isinstance(exc, OSError):
+        return str(exc), None, 1
+    return f"{type(exc).__name__}: {exc}", "--debug shows where", 1
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -256,26 +350,23 @@ def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        result = app(args=arguments, standalone_mode=False)
+        result = app(args=arguments, prog_name="curate", standalone_mode=False)
+        sys.stdout.flush()
+        if result == _INTERRUPTED:  # newer versions of typer return this instead of raising
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except typer.Exit as exc:
         return exc.exit_code
-    except CurateError as exc:
-        if debug:
-            traceback.print_exc()
-        return _fail(str(exc), exc.hint, exc.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; what was committed stays", "run the same command again to go on", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as exc:  # what click makes of a broken pipe
+        return exc.code if isinstance(exc.code, int) else 1
+    except BrokenPipeError:  # who reads stdout has gone; what is left in its buffer goes nowhere
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as exc:  # the one place that turns the unexpected into a line
+    except BaseException as exc:  # the one place that turns everything else into a line
         if debug:
             traceback.print_exc()
-        if hasattr(exc, "format_message"):
-            return _fail(exc.format_message(), "curate --help", 2)
-        kind = "" if isinstance(exc, OSError) else f"{type(exc).__name__}: "
-        return _fail(f"{kind}{exc}", None if isinstance(exc, OSError) else "--debug shows where", 1)
+        return _fail(*_describe(exc))
 
 
 __all__ = ["app", "main"]

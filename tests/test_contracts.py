@@ -29,6 +29,7 @@ LAYERS = (
     ("pipeline", "profile", "runners"),
     ("loader", "export", "report"),
     ("api", "cli"),
+    ("__main__",),
 )
 """Top-level modules and packages, lowest first; `errors` lies below the rest of its layer."""
 

@@ -11,7 +11,7 @@ from curate.pipeline.measure import measure, parse_part
 from curate.pipeline.openrun import OpenRun, open_run
 from curate.pipeline.plan import plan
 from curate.pipeline.planfile import PlanFile
-from curate.pipeline.progress import Progress, Silent
+from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import resolve
 from curate.pipeline.session import Session
@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "Session",
     "Silent",
+    "Timing",
     "default_threads",
     "deliver",
     "doctor",
@@ -52,17 +53,18 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def prepare(session: Session) -> None:
-    """Write the resolved recipe into the run folder."""
-    session.run.write_recipe(dump_recipe(session.recipe))
+    """Write the resolved recipe into the run folder, with absolute paths."""
+    session.run.write_recipe(dump_recipe(session.recipe.located()))
 
 
-def run_resolve(session: Session) -> None:
+def run_resolve(session: Session) -> Timing:
     """Measure what is missing, then resolve; the run folder is locked meanwhile."""
     with session.run.lock():
         prepare(session)
         measure(session)
-        resolve(session)
+        timing = resolve(session)
         session.save_timings()
+    return timing
 
 
 def run_steps(session: Session, *, write: bool = True) -> OpenRun:

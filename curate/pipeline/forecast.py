@@ -7,17 +7,23 @@ a small sample of the corpus in this very process, so it knows the machine.
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from curate import text
-from curate.pipeline.measure import locate, missing_stages
-from curate.pipeline.session import Session
+from curate.files import read_json
+from curate.pipeline.measure import locate, missing_stages, place
+from curate.pipeline.plan import plan_task
+from curate.pipeline.resolve import clusters_task, factors_task
+from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.write import MANIFEST
 from curate.schema import TEXT
 from curate.shards import iter_batches
 
 _PROBE_BYTES = 4 << 20
+_MAX_LISTED = 5
 _WRITE_RATE = 60e6
 """Bytes of text a second that reading and writing kept text takes on one core, about."""
 
@@ -32,6 +38,8 @@ class Forecast:
     """Text in the corpus; for JSONL the bytes of the files."""
     missing: dict[str, int]
     """Stage -> pieces that have to be measured for it."""
+    why: dict[str, str]
+    """Stage -> why those pieces are not in the store."""
     bytes_to_measure: int
     rate_bytes_per_s: float | None
     """Text measured a second by a probe; None where nothing is to be measured."""
@@ -51,7 +59,7 @@ class Forecast:
             f"{self.num_bytes / 1e6:,.1f} MB of text",
             *(f"{name:<9} {what}" for name, what in self.steps.items()),
             *(
-                f"  {name}: {count} of {self.num_pieces} pieces not in the store"
+                f"  {name}: {count} of {self.num_pieces} pieces not in the store: {self.why[name]}"
                 for name, count in self.missing.items()
                 if count
             ),
@@ -65,13 +73,13 @@ class Forecast:
 def forecast(session: Session, *, write: bool) -> Forecast:
     """Say what `run` would do now."""
     locate(session)
-    missing = dict.fromkeys(session.stage_fingerprints, 0)
+    missing: dict[str, list[PieceEntry]] = {name: [] for name in session.stage_fingerprints}
     to_measure = 0
     for entry in session.entries:
         lacking = missing_stages(session, entry)
         to_measure += entry.piece.num_bytes if lacking else 0
         for name in lacking:
-            missing[name] += 1
+            missing[name].append(entry)
     total = sum(entry.piece.num_bytes for entry in session.entries)
     rate = _probe(session) if to_measure else None
     write = write and session.recipe.output is not None
@@ -82,26 +90,61 @@ def forecast(session: Session, *, write: bool) -> Forecast:
         num_shards=len(session.shards),
         num_pieces=len(session.entries),
         num_bytes=total,
-        missing=missing,
+        missing={name: len(entries) for name, entries in missing.items()},
+        why={name: _why(session, name, entries) for name, entries in missing.items() if entries},
         bytes_to_measure=to_measure,
         rate_bytes_per_s=rate,
         estimated_s=round(seconds, 1),
         memory_bytes=session.limits.memory_bytes,
         scratch_bytes=num_docs * 80 + (total if shuffled else 0),
-        steps=_steps(session, to_measure, write),
+        steps=_steps(session, to_measure, write=write),
     )
 
 
-def _steps(session: Session, to_measure: int, write: bool) -> dict[str, str]:
-    measure = f"{to_measure / 1e6:,.1f} MB of text to read" if to_measure else "everything is in the store"
-    again = "to do, columns will change" if to_measure else "redone only where rules or columns changed"
-    place = session.recipe.output.path if write and session.recipe.output is not None else ""
+def _why(session: Session, stage: str, entries: list[PieceEntry]) -> str:
+    """Why the store has no columns of a stage for these pieces."""
+    known = [one.stages for one in session.store.passes()]
+    if not any(session.stage_fingerprints[stage] in stages.values() for stages in known):
+        others = any(stage in stages for stages in known)
+        return "measured with other settings only" if others else "not begun"
+    keys = list(dict.fromkeys(entry.shard.key for entry in entries))
+    more = f" and {len(keys) - _MAX_LISTED} more" if len(keys) > _MAX_LISTED else ""
+    return f"new, changed or not finished are {', '.join(keys[:_MAX_LISTED])}{more}"
+
+
+def _steps(session: Session, to_measure: int, *, write: bool) -> dict[str, str]:
+    if to_measure:
+        measure, later = f"{to_measure / 1e6:,.1f} MB of text to read", "to do, since columns are missing"
+        return {"measure": measure, "resolve": later, "plan": later, "write": _write(session, None, write)}
+    place(session)
+    tasks = [factors_task(session)]
+    if session.recipe.dedup.exact is not None:
+        tasks.append(clusters_task(session))
+    lacking = [task.name for task in tasks if session.run.lookup(task) is None]
+    task = plan_task(session)
+    done = session.run.lookup(task) is not None
     return {
-        "measure": measure,
-        "resolve": again,
-        "plan": again,
-        "write": f"to {place}" if write else "not asked for",
+        "measure": "cached, every column is in the store",
+        "resolve": f"to do for this corpus: {', '.join(lacking)}" if lacking else "cached",
+        "plan": f"cached, {task.fingerprint[:16]}"
+        if done
+        else "to do: no plan of these columns and settings",
+        "write": _write(session, task.fingerprint if done else None, write),
     }
+
+
+def _write(session: Session, plan: str | None, write: bool) -> str:
+    if not write or session.recipe.output is None:
+        return "not asked for"
+    folder = session.recipe.output.path
+    manifest = Path(folder) / MANIFEST
+    if plan is None:
+        return f"to {folder}: the plan is to be made"
+    if not manifest.is_file():
+        return f"to {folder}: nothing is complete there"
+    if read_json(manifest).get("plan") != plan:
+        return f"to {folder}: it holds another plan"
+    return f"cached, unless columns or sizes of the output changed: {folder} holds this plan"
 
 
 def _probe(session: Session) -> float | None:

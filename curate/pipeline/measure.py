@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import text
 from curate.errors import ConfigError
 from curate.pipeline.progress import Timing
+from curate.pipeline.quarantine import write_quarantine
 from curate.pipeline.readahead import read_ahead
 from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry, Session
 from curate.pipeline.transform import SPANS
 from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
 from curate.shards import iter_batches
+from curate.shards.lines import escape
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:
@@ -41,7 +44,7 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
     """Measure every piece for every stage that the store lacks; with `part` only every n-th piece.
 
     Afterwards each entry of the session knows its column files and, unless only a part was measured, its
-    rows and place.
+    rows and place, and the rows that could not be read are listed in quarantine.
 
     Raises:
         DataError: a shard cannot be read.
@@ -63,6 +66,7 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
     if part is None:
         place(session)
         session.store.close_step("measure", _used_commits(session))
+        write_quarantine(session)
     session.progress.finish(_summary(timing))
     return timing
 
@@ -190,10 +194,9 @@ def _measure_batch(
 
 
 def _input_columns(session: Session, batch: pa.RecordBatch, invalid: pa.Array) -> dict[str, pa.Array]:
-    columns: dict[str, pa.Array] = {}
-    columns[ERROR] = pc.coalesce(batch[ERROR], pc.if_else(invalid, INVALID_UTF8, None).cast(pa.string()))
+    columns = _errors(batch, invalid)
     for name in batch.schema.names:
-        if name not in (TEXT, ERROR) and _is_scalar(batch[name].type):
+        if name not in (TEXT, ERROR, DETAIL) and _is_scalar(batch[name].type):
             if name in session.measured_columns:
                 raise ConfigError(
                     f"a column of the input has the name of a measured one: {name}",
@@ -201,6 +204,19 @@ def _input_columns(session: Session, batch: pa.RecordBatch, invalid: pa.Array) -
                 )
             columns[name] = batch[name]
     return columns
+
+
+def _errors(batch: pa.RecordBatch, invalid: pa.Array) -> dict[str, pa.Array]:
+    """Reason and first bytes of every row that could not be read: those of the reader, and bad UTF-8."""
+    errors = pc.coalesce(batch[ERROR], pc.if_else(invalid, INVALID_UTF8, None).cast(pa.string()))
+    details = batch[DETAIL]
+    rows = pc.indices_nonzero(pc.and_(pc.fill_null(invalid, False), pc.is_null(batch[ERROR])))
+    if len(rows):
+        shown = pa.array([escape(value.as_buffer()) for value in batch[TEXT].take(rows)], pa.string())
+        mask = np.zeros(batch.num_rows, bool)
+        mask[rows.to_numpy()] = True
+        details = pc.replace_with_mask(details.cast(pa.string()), pa.array(mask), shown)
+    return {ERROR: errors, DETAIL: details}
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

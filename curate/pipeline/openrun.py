@@ -11,18 +11,20 @@ from typing import Any
 
 import polars as pl
 
+from curate.config import read_yaml
 from curate.errors import ConfigError, StateError
 from curate.files import read_json
 from curate.pipeline.limits import Limits
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.planfile import PlanFile
+from curate.pipeline.quarantine import num_quarantined
 from curate.pipeline.recipe import load_recipe
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify_run
 from curate.pipeline.write import remove_temporary
 from curate.runs import Verify
+from curate.runs.records import check_format
 
-FORMAT = 1
 EXIT_BAD_ROWS = 3
 
 
@@ -139,6 +141,7 @@ class OpenRun:
             "shards": len(self.session.shards),
             "pieces": len(entries),
             "measured": done,
+            "quarantined": num_quarantined(self.session),
             "plan": plan,
             "kept_docs": None if plan is None else self.plan_file.header["totals"]["kept_docs"],
             "free_bytes": shutil.disk_usage(self.path).free,
@@ -172,12 +175,16 @@ def open_run(path: str | Path, *, limits: Limits | None = None) -> OpenRun:
 
     Raises:
         ConfigError: the folder is not a run.
+        StateError: it is of a version that this package does not know, or its store is not there.
     """
     folder = Path(path)
     if not (folder / "run.json").is_file():
         raise ConfigError(f"not a run, it has no run.json: {folder}")
-    found = read_json(folder / "run.json").get("format")
-    if found != FORMAT:
-        raise StateError(f"{folder} has run format {found}, this version reads format {FORMAT}")
-    overrides = [f"run={folder.absolute()}"]
-    return OpenRun(Session(load_recipe(folder / "recipe.yaml", overrides=overrides), limits=limits))
+    record = read_json(folder / "run.json")
+    check_format(record, folder / "run.json")
+    store = folder.resolve() / str(record.get("store"))
+    if not (store / "store.json").is_file():
+        raise StateError(f"the store of {folder} is not there: {store}", hint="put it back, or run again")
+    places = {"run": str(folder.absolute()), "store": str(store.resolve())}
+    recipe = load_recipe({**read_yaml(folder / "recipe.yaml"), **places})
+    return OpenRun(Session(recipe, limits=limits, read_only=True))

@@ -145,6 +145,16 @@ class Recipe(Settings):
         """Folder of the store."""
         return Path(self.store) if self.store else self.run_dir.parent / "store"
 
+    def located(self) -> "Recipe":
+        """The same recipe with absolute paths, which mean the same from any folder."""
+        paths = [path if "://" in path else str(Path(path).absolute()) for path in self.input.patterns]
+        output = self.output
+        if output is not None and "://" not in output.path:
+            output = output.model_copy(update={"path": str(Path(output.path).absolute())})
+        places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
+        source = self.input.model_copy(update={"paths": paths})
+        return self.model_copy(update={"input": source, "output": output, **places})
+
     def plan_fingerprint(self) -> str:
         """Fingerprint of every setting that decides the plan, but not of its inputs."""
         return fingerprint(["plan", 1, self.plan_settings()])

@@ -4,6 +4,7 @@ A piece is what a task covers. Its key hashes the content of the shard's row gro
 from them, so a changed text column is another piece and an added shard changes no other.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,14 +72,23 @@ class Session:
     """Everything that the steps of one command share."""
 
     def __init__(
-        self, recipe: Recipe, *, limits: Limits | None = None, progress: Progress | None = None
+        self,
+        recipe: Recipe,
+        *,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+        read_only: bool = False,
     ) -> None:
-        """Open the store and the run folder; shards are listed at first use."""
+        """Open the store and the run folder; shards are listed at first use.
+
+        With `read_only` nothing is made where it is missing.
+        """
         self.recipe = recipe
         self.limits = limits or Limits()
         self.progress = progress or Silent()
-        self.store = Store(recipe.store_dir)
-        self.run = Run(recipe.run_dir, store=str(recipe.store_dir))
+        self.store = Store(recipe.store_dir, create=not read_only)
+        place = os.path.relpath(recipe.store_dir.resolve(), recipe.run_dir.resolve())
+        self.run = Run(recipe.run_dir, store=place, create=not read_only)
         self.timings: list[Timing] = []
 
     @cached_property

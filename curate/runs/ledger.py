@@ -46,14 +46,19 @@ class Problem:
 
 
 class Ledger:
-    """The commits under one folder, which is made where it is missing."""
+    """The commits under one folder, which is made where it is missing, unless `create` is false.
+
+    Without `create` nothing is written by looking either: damaged records stay where they are.
+    """
 
     data_folders: tuple[str, ...] = ()
     """Folders of files that only a commit makes exist; `gc` removes others from them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
-        files.make_dirs(root)
+        self.may_repair = create
+        if create:
+            files.make_dirs(root)
 
     # Reading
 
@@ -73,7 +78,7 @@ class Ledger:
         if commit is not None and not problems:
             return commit
         _log.warning("%s counts as not done: %s", path, "; ".join(map(str, problems)))
-        if repair:
+        if repair and self.may_repair:
             self._move_aside(path, verify)
         return None
 

@@ -23,7 +23,8 @@ class Run(Ledger):
 
     Args:
         root: the folder.
-        store: where the measured columns are, as the recipe says it; None opens a run that exists.
+        store: where the measured columns are, relative to the run or absolute; None opens a run that exists.
+        create: make what is missing; false only looks, and a run that is not there is empty.
 
     Raises:
         FileNotFoundError: there is no run and `store` is None.
@@ -32,10 +33,13 @@ class Run(Ledger):
 
     data_folders = ("resolve", "plans", "quarantine")
 
-    def __init__(self, root: Path, *, store: str | None = None) -> None:
+    def __init__(self, root: Path, *, store: str | None = None, create: bool = True) -> None:
+        super().__init__(root, create=create and store is not None)
         path = root / "run.json"
-        if store is not None:
-            super().__init__(root)
+        if store is not None and not create and not path.exists():
+            self.store: str = store
+            return
+        if store is not None and create:
             version = importlib.metadata.version("curate")
             files.create_json(path, {"format": FORMAT, "store": store, "created_by": f"curate {version}"})
         record = files.read_json(path)
@@ -47,8 +51,7 @@ class Run(Ledger):
                 f"{path} has another store than the recipe: {record['store']!r} and {store!r}",
                 hint="give the run another folder, or remove it",
             )
-        self.root = root
-        self.store: str = record["store"]
+        self.store = record["store"]
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -132,6 +135,6 @@ class Run(Ledger):
             return super().gc(grace_s=grace_s)
 
 
-def quarantine_path(piece: str) -> str:
-    """Return where the bad rows of a piece are listed, relative to the run."""
-    return f"quarantine/{piece}.parquet"
+def quarantine_path(task: str) -> str:
+    """Return where the bad rows of a piece are listed, by its task, relative to the run."""
+    return f"quarantine/{task}.parquet"

@@ -108,15 +108,17 @@ class Pass:
 
 
 class Store(Ledger):
-    """Measured columns under one folder, which is made where it is missing."""
+    """Measured columns under one folder, which is made where it is missing, unless `create` is false."""
 
     data_folders = ("columns",)
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        super().__init__(root, create=create)
         path = root / "store.json"
-        files.create_json(path, {"format": FORMAT})
-        check_format(files.read_json(path), path)
+        if create:
+            files.create_json(path, {"format": FORMAT})
+        if create or path.is_file():
+            check_format(files.read_json(path), path)
         self._passes: dict[str, Pass] = {}
 
     @property

@@ -204,6 +204,6 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def escape(data: bytes) -> str:
+def escape(data: bytes | memoryview) -> str:
     """Show the first bytes of what could not be read, in ASCII."""
-    return repr(data[:DETAIL_BYTES])[2:-1]
+    return repr(bytes(data[:DETAIL_BYTES]))[2:-1]
