@@ -110,7 +110,7 @@ def create_json(path: Path, value: Any) -> bool:
     """
     if path.exists():
         return False
-    data = _to_json(value)
+    data = to_json(value)
     with NewFile(path) as new:
         new.handle.write(data)
         new.seal()
@@ -121,7 +121,7 @@ def create_json(path: Path, value: Any) -> bool:
 
 def replace_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, in place of what had that name."""
-    data = _to_json(value)
+    data = to_json(value)
     with atomic_file(path) as handle:
         handle.write(data)
 
@@ -179,7 +179,7 @@ def _raise_with_path(exc: OSError, path: Path) -> NoReturn:
     raise exc
 
 
-def _to_json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     """Encode with sorted keys, ASCII only; NaN is a ValueError."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pytest
 
+import curate
 from curate import shards
 from curate.errors import ConfigError
 from curate.shards import storage
@@ -200,3 +201,24 @@ def test_a_missing_object_or_refused_key_is_named(options: dict[str, str], tmp_p
     place = shards.locate("s3://corpus/gone.parquet", options)
     with pytest.raises(FileNotFoundError, match=r"s3://corpus/gone\.parquet"):
         storage.open_file(place)
+
+
+def test_curated_shards_written_to_s3_equal_the_local_ones(
+    options: dict[str, str], local: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = {
+        "input": {"paths": str(next(path for path in local.values() if path.suffix == ".parquet"))},
+        "plan": {"pools": {"by": None}, "order": "shuffle"},
+        "run": str(tmp_path / "run"),
+    }
+    curate.write({**recipe, "output": {"path": str(tmp_path / "out")}})
+    remote = {"path": "s3://corpus/curated", "storage_options": options}
+    run = curate.write({**recipe, "output": remote})
+    assert run.verify()[0] == []
+    store = storage.locate("s3://corpus/curated", options).filesystem
+    for path in (tmp_path / "out").iterdir():
+        with store.open_input_stream(f"corpus/curated/{path.name}") as source:
+            assert source.read() == path.read_bytes()
+    store.delete_file("corpus/curated/part-00000-00000.parquet")
+    assert run.verify()[0] == ["s3://corpus/curated/part-00000-00000.parquet: is missing"]
+    assert curate.write({**recipe, "output": remote}).verify()[0] == []

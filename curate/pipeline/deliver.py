@@ -46,7 +46,12 @@ class Delivery:
     def settings(self) -> str:
         """Fingerprint of the output settings."""
         return fingerprint(
-            ["deliver", 1, self.output.model_dump(mode="json", exclude={"path"}), self.schema.to_string()]
+            [
+                "deliver",
+                1,
+                self.output.model_dump(mode="json", exclude={"path", "storage_options"}),
+                self.schema.to_string(),
+            ]
         )
 
     def _schema(self) -> pa.Schema:

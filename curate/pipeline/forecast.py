@@ -7,18 +7,16 @@ a small sample of the corpus in this very process, so it knows the machine.
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from curate import text
-from curate.files import read_json
 from curate.pipeline.measure import locate, missing_stages, place
+from curate.pipeline.output import OutputFolder
 from curate.pipeline.plan import plan_task
 from curate.pipeline.resolve import clusters_task, factors_task
 from curate.pipeline.session import PieceEntry, Session
-from curate.pipeline.write import MANIFEST
 from curate.schema import TEXT
 from curate.shards import iter_batches
 
@@ -137,12 +135,12 @@ def _write(session: Session, plan: str | None, write: bool) -> str:
     if not write or session.recipe.output is None:
         return "not asked for"
     folder = session.recipe.output.path
-    manifest = Path(folder) / MANIFEST
     if plan is None:
         return f"to {folder}: the plan is to be made"
-    if not manifest.is_file():
+    manifest = OutputFolder(folder, session.recipe.output.storage_options).read_manifest()
+    if manifest is None:
         return f"to {folder}: nothing is complete there"
-    if read_json(manifest).get("plan") != plan:
+    if manifest.get("plan") != plan:
         return f"to {folder}: it holds another plan"
     return f"cached, unless columns or sizes of the output changed: {folder} holds this plan"
 

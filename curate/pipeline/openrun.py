@@ -16,12 +16,12 @@ from curate.errors import ConfigError, StateError
 from curate.files import read_json
 from curate.pipeline.limits import Limits
 from curate.pipeline.measure import locate, missing_stages, place
+from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.quarantine import num_quarantined
 from curate.pipeline.recipe import load_recipe
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify_run
-from curate.pipeline.write import remove_temporary
 from curate.runs import Verify
 from curate.runs.records import check_format
 
@@ -158,7 +158,8 @@ class OpenRun:
         output = self.session.recipe.output
         if output is not None:
             with self.session.run.lock():
-                removed += map(str, remove_temporary(Path(output.path), grace_s=grace_s))
+                folder = OutputFolder(output.path, output.storage_options)
+                removed += folder.remove_temporary(grace_s=grace_s)
         return removed
 
 

@@ -70,6 +70,8 @@ class Output(Settings):
     """Where and how the curated shards are written."""
 
     path: str
+    storage_options: dict[str, str] = Field(default={})
+    """How to reach an object store, as for the input."""
     columns: list[str] | None = None
     """Input and measured columns to write; null means the text and every column of the input."""
     rows_per_file: int = Field(default=1_000_000, ge=1)

@@ -4,13 +4,11 @@ Sizes, rows and (unless only sizes are asked for) hashes of columns, resolved ar
 and for every shard rows in = rows kept + rows dropped, with repeats 0 exactly where there is a reason.
 """
 
-from pathlib import Path
-
 import numpy as np
 
+from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.session import Session
-from curate.pipeline.write import check_output
 from curate.runs import Verify
 
 
@@ -22,10 +20,10 @@ def verify_run(session: Session, plan: PlanFile, mode: Verify) -> tuple[list[str
         problems += [f"{ledger.root / problem.path}: {problem.what}" for problem in ledger.verify(mode)]
         num_files += sum(len(commit.files) for commit in ledger.commits())
     problems += check_ledger(plan)
-    if session.recipe.output is not None:
-        found, checked = check_output(
-            Path(session.recipe.output.path), plan.fingerprint, hashes=mode == "hash"
-        )
+    output = session.recipe.output
+    if output is not None:
+        folder = OutputFolder(output.path, output.storage_options)
+        found, checked = folder.check(plan.fingerprint, hashes=mode == "hash")
         problems += found
         num_files += checked
     return problems, num_files

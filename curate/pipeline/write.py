@@ -7,32 +7,25 @@ is a task. Files depend on the plan and the output settings alone, so a file of 
 again with the same bytes.
 """
 
-import re
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from curate.files import hash_file, is_temporary, read_json, replace_json, sync_dir
 from curate.pipeline.deliver import ORDER, Delivery
+from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Timing
 from curate.pipeline.session import PieceEntry, Session
 from curate.runs import Task
 from curate.shards import ShardWriter, WrittenFile
 
-FORMAT = 1
 GROUP_FILES = 4
 """Output files that a task of an ordered delivery holds, about."""
 
-MANIFEST = "_manifest.json"
-_PART = re.compile(r"part-\d{5}-\d{5}\.parquet")
-_OURS = re.compile(r"\.(part-\d{5}-\d{5}\.parquet|_manifest\.json)\.tmp-")
 _BUCKET_BYTES = 256 << 20
 """Text of a bucket of a shuffled delivery, about; a constant, since buckets decide the files."""
 
@@ -53,10 +46,11 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         ConfigError: the recipe has no output, or names a column that is not there.
     """
     delivery = Delivery(session, plan)
-    folder = Path(delivery.output.path)
+    folder = OutputFolder(delivery.output.path, delivery.output.storage_options)
     works = _shuffled_work(delivery) if delivery.shuffled else _ordered_work(delivery)
     tasks = [_task(delivery, work) for work in works]
-    done = [_files_of(session, task, folder) for task in tasks]
+    sizes = folder.sizes()
+    done = [_files_of(session, task, sizes) for task in tasks]
     todo = [index for index, files in enumerate(done) if files is None]
     timing = Timing(step="write", num_tasks=len(todo), num_cached=len(tasks) - len(todo))
     session.timings.append(timing)
@@ -64,14 +58,14 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         session.progress.start(
             "write", num_bytes=sum(entry.piece.num_bytes for entry in session.entries), num_tasks=len(todo)
         )
-        remove_temporary(folder, grace_s=0)
-        _retire(folder, plan.fingerprint)
+        folder.remove_temporary(grace_s=0)
+        folder.retire(plan.fingerprint)
         if delivery.shuffled and todo:
             _scatter(delivery, works)
         for index in todo:
             done[index] = _write(delivery, works[index], tasks[index], folder)
             session.progress.advance(num_tasks=1)
-        _publish(folder, plan.fingerprint, [file for files in done for file in files or []])
+        folder.publish(plan.fingerprint, [file for files in done for file in files or []])
     session.progress.finish(
         f"{timing.num_tasks} tasks written, {timing.num_cached} were there, {timing.wall_s:.1f} s"
     )
@@ -146,10 +140,10 @@ def _sorted_bucket(delivery: Delivery, bucket: int) -> Iterator[pa.Table]:
             yield table.take(pa.array(order[start : start + 1024]))
 
 
-def _write(delivery: Delivery, work: Work, task: Task, folder: Path) -> list[WrittenFile]:
+def _write(delivery: Delivery, work: Work, task: Task, folder: OutputFolder) -> list[WrittenFile]:
     output = delivery.output
     with ShardWriter(
-        folder,
+        folder.place,
         delivery.schema,
         prefix=f"part-{work.number:05d}",
         rows_per_file=output.rows_per_file,
@@ -170,60 +164,10 @@ def _write(delivery: Delivery, work: Work, task: Task, folder: Path) -> list[Wri
     return files
 
 
-def _files_of(session: Session, task: Task, folder: Path) -> list[WrittenFile] | None:
+def _files_of(session: Session, task: Task, sizes: Mapping[str, int]) -> list[WrittenFile] | None:
     """The files of a task where it is done and all of them are there with the right size."""
     commit = session.run.lookup(task)
     if commit is None:
         return None
     files = [WrittenFile(**record) for record in commit.meta["files"]]
-    sizes = [(folder / file.name).stat().st_size if (folder / file.name).is_file() else -1 for file in files]
-    return files if sizes == [file.size_bytes for file in files] else None
-
-
-def remove_temporary(folder: Path, *, grace_s: float) -> list[Path]:
-    """Remove what a killed delivery left in an output folder, older than `grace_s`; lock the run."""
-    oldest = time.time() - grace_s
-    removed = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if is_temporary(path.name) and _OURS.match(path.name) and path.stat().st_mtime <= oldest:
-            path.unlink(missing_ok=True)
-            removed.append(path)
-    return removed
-
-
-def _retire(folder: Path, plan: str) -> None:
-    """Take away the manifest of another plan before its files are replaced."""
-    path = folder / MANIFEST
-    if path.is_file() and read_json(path).get("plan") != plan:
-        path.unlink()
-        sync_dir(folder)
-
-
-def _publish(folder: Path, plan: str, files: list[WrittenFile]) -> None:
-    """Write the manifest, then remove files of ours that it does not name."""
-    records: list[dict[str, Any]] = [asdict(file) for file in files]
-    replace_json(folder / MANIFEST, {"format": FORMAT, "plan": plan, "files": records})
-    named = {file.name for file in files}
-    for path in folder.iterdir():
-        if _PART.fullmatch(path.name) and path.name not in named:
-            path.unlink()
-
-
-def check_output(folder: Path, plan: str, *, hashes: bool) -> tuple[list[str], int]:
-    """Compare the files of an output folder with its manifest; returns problems and files checked."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return [], 0
-    manifest = read_json(path)
-    problems = [] if manifest.get("plan") == plan else [f"{path}: is of another plan: {manifest.get('plan')}"]
-    for record in manifest["files"]:
-        file = folder / record["name"]
-        if not file.is_file():
-            problems.append(f"{file}: is missing")
-        elif file.stat().st_size != record["size_bytes"]:
-            problems.append(
-                f"{file}: has another size than recorded: {file.stat().st_size} and {record['size_bytes']}"
-            )
-        elif hashes and hash_file(file) != record["blake3"]:
-            problems.append(f"{file}: has another hash than recorded")
-    return problems, len(manifest["files"])
+    return files if all(sizes.get(file.name) == file.size_bytes for file in files) else None

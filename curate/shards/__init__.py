@@ -8,7 +8,7 @@ from curate.shards.columns import carried_schema, shard_schema
 from curate.shards.listing import list_shards
 from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, split_pieces
 from curate.shards.reading import batch_schema, iter_batches, read_rows
-from curate.shards.storage import Place, locate
+from curate.shards.storage import Place, locate, open_file
 from curate.shards.writer import ShardWriter, WrittenFile
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "iter_batches",
     "list_shards",
     "locate",
+    "open_file",
     "read_rows",
     "shard_schema",
     "split_pieces",
