@@ -5,6 +5,7 @@ one more read of the kept text. Not here: what is kept (plan.py), tasks and file
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,27 @@ from curate import text
 from curate.errors import ConfigError
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.readahead import read_ahead
-from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.session import Block, PieceEntry, Session
+from curate.pipeline.shuffle import ORDER
 from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT, fingerprint
 from curate.shards import iter_batches
 
 REPEATS = "repeats"
 SPANS_TYPE = SCHEMA.field(SPANS).type
-ORDER = ("__order", "__ordinal")
-"""Sort columns of a shuffled delivery, after those of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decided:
+    """What plan and columns say of a block of rows."""
+
+    block: Block
+    repeats: Any
+    order: Any
+    extra: pl.DataFrame | None
+    """Measured columns of the output."""
+    spans: pa.Array | None
+    """Edits of the texts."""
 
 
 class Delivery:
@@ -75,59 +88,72 @@ class Delivery:
             fields.append(pa.field(REPEATS, pa.uint16()))
         return pa.schema(fields)
 
-    def rows(self, entry: PieceEntry) -> pa.Table:
-        """The plan's rows of one piece: repeats and order."""
-        stop = entry.first_row + entry.length
-        return self.plan.rows(
-            entry.shard_index, start=entry.first_row, stop=stop, columns=["repeats", "order"]
-        )
+    def rows(self, rows: PieceEntry | Block, columns: list[str]) -> pa.Table:
+        """Columns of the plan's rows of one piece or block."""
+        stop = rows.first_row + rows.length
+        return self.plan.rows(rows.shard_index, start=rows.first_row, stop=stop, columns=columns)
 
     def kept(self, entry: PieceEntry) -> Iterator[pa.Table]:
         """Kept documents of a piece in input order, with two sort columns when the order is shuffled."""
-        rows = self.rows(entry)
-        repeats = rows["repeats"].to_numpy()
-        if not repeats.any():
+        if not self.rows(entry, ["repeats"])["repeats"].to_numpy().any():
             return
-        order = rows["order"].to_numpy()
-        extra = self.session.read_columns(entry, self.measured) if self.measured else None
-        spans = self._spans(entry)
-        settings, first = self.session.recipe.input, 0
         batches = iter_batches(
-            entry.piece, settings, max_bytes=self.session.limits.batch_bytes, schema=self.carried
+            entry.piece,
+            self.session.recipe.input,
+            max_bytes=self.session.limits.batch_bytes,
+            schema=self.carried,
         )
-        for batch in read_ahead(batches):
-            stop = first + batch.num_rows
-            keep = np.flatnonzero(repeats[first:stop])
+        for batch, first, decided in self._by_block(entry, read_ahead(batches)):
+            keep = np.flatnonzero(decided.repeats[first : first + batch.num_rows])
             if len(keep):
-                edited = batch if spans is None else _edit(batch, spans.slice(first, batch.num_rows))
-                yield self._assemble(edited, keep, first, repeats, order, entry, extra)
+                yield self._assemble(batch, keep, first, decided)
             self.session.progress.advance(num_bytes=int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0))
-            first = stop
 
-    def _spans(self, entry: PieceEntry) -> pa.Array | None:
+    def _by_block(
+        self, entry: PieceEntry, batches: Iterator[pa.RecordBatch]
+    ) -> Iterator[tuple[pa.RecordBatch, int, "_Decided"]]:
+        """Cut batches where blocks end; with each its first row in the block, and what is decided of that."""
+        blocks = entry.blocks()
+        decided, first = self._decided(next(blocks)), 0
+        for batch in batches:
+            start = 0
+            while start < batch.num_rows:
+                if first == decided.block.length:
+                    decided, first = self._decided(next(blocks)), 0
+                part = batch.slice(start, decided.block.length - first)
+                yield part, first, decided
+                start += part.num_rows
+                first += part.num_rows
+
+    def _decided(self, block: Block) -> "_Decided":
+        rows = self.rows(block, ["repeats", "order"])
+        extra = self.session.read_columns(block, self.measured) if self.measured else None
+        return _Decided(
+            block=block,
+            repeats=rows["repeats"].to_numpy(),
+            order=rows["order"].to_numpy(),
+            extra=extra,
+            spans=self._spans(block),
+        )
+
+    def _spans(self, block: Block) -> pa.Array | None:
         if not self.session.recipe.transforms:
             return None
-        return self.session.read_columns(entry, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
+        return self.session.read_columns(block, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
 
-    def _assemble(
-        self,
-        batch: pa.RecordBatch,
-        keep: Any,
-        first: int,
-        repeats: Any,
-        order: Any,
-        entry: PieceEntry,
-        extra: pl.DataFrame | None,
-    ) -> pa.Table:
+    def _assemble(self, batch: pa.RecordBatch, keep: Any, first: int, decided: "_Decided") -> pa.Table:
         rows = keep + first
+        if decided.spans is not None:
+            batch = _edit(batch, decided.spans.slice(first, batch.num_rows))
         taken = batch.take(pa.array(keep))
-        measured = extra[rows].to_arrow() if extra is not None else None
+        repeats = decided.repeats[rows]
+        measured = decided.extra[rows].to_arrow() if decided.extra is not None else None
         arrays = []
         for field in self.schema:
             if field.name == self.session.recipe.input.text:
                 array = taken[TEXT].cast(pa.large_string())
             elif field.name == REPEATS:
-                array = pa.array(repeats[rows], pa.uint16())
+                array = pa.array(repeats, pa.uint16())
             elif field.name in self.measured and measured is not None:
                 array = measured[field.name].combine_chunks().cast(field.type)
             else:
@@ -135,10 +161,10 @@ class Delivery:
             arrays.append(array)
         table = pa.Table.from_arrays(arrays, schema=self.schema)
         if self.shuffled:
-            table = table.append_column(ORDER[0], pa.array(order[rows], pa.uint64()))
-            table = table.append_column(ORDER[1], pa.array(rows + entry.first_ordinal, pa.int64()))
-        if self.output.materialize_repeats and (repeats[rows] != 1).any():
-            table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats[rows])))
+            table = table.append_column(ORDER[0], pa.array(decided.order[rows], pa.uint64()))
+            table = table.append_column(ORDER[1], pa.array(rows + decided.block.first_ordinal, pa.int64()))
+        if self.output.materialize_repeats and (repeats != 1).any():
+            table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats)))
         return table
 
 

@@ -1,6 +1,6 @@
-"""The plan's first pass: each piece alone, from columns to filter reasons, pool, tokens and score.
+"""The plan's first pass: each block of rows alone, from columns to filter reasons, pool, tokens and score.
 
-Drafts are spilled to scratch, one Arrow file a piece, so the later passes (duplicates, selection, writing)
+Drafts are spilled to scratch, one Arrow file a block, so the later passes (duplicates, selection, writing)
 read only what they need and memory does not grow with the corpus.
 """
 
@@ -17,14 +17,14 @@ from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_co
 from curate.measure.token_estimate import ESTIMATE, Factors, apply_factors
 from curate.measure.tokens import BYTES, COUNT
 from curate.pipeline.resolve import factor_columns
-from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.session import Block, Session
 from curate.schema import ERROR, INPUT_ERRORS
 from curate.selection.candidates import ALL, NO_POOL
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What one piece brings to the plan."""
+    """What one block brings to the plan."""
 
     reasons: pa.Array
     """Per row the reasons of input and filters; empty lists are survivors."""
@@ -73,11 +73,11 @@ def all_reasons(session: Session, last: Iterable[str]) -> pa.Array:
     return pa.array([*INPUT_ERRORS, *reason_codes(session.recipe.rules), *last], pa.string())
 
 
-def draft_piece(
-    session: Session, entry: PieceEntry, names: list[str], pools: PoolNames, *, factors: Factors
+def draft_block(
+    session: Session, block: Block, names: list[str], pools: PoolNames, *, factors: Factors
 ) -> Draft:
-    """Apply filters to one piece and count its tokens, one for the end of each document included."""
-    frame = session.read_columns(entry, names)
+    """Apply filters to one block and count its tokens, one for the end of each document included."""
+    frame = session.read_columns(block, names)
     error = frame[ERROR]
     masks: list[tuple[str, npt.NDArray[np.bool_]]] = [
         (code, (error == code).fill_null(False).to_numpy()) for code in INPUT_ERRORS

@@ -1,8 +1,8 @@
 """Measure: text to columns, one task per piece, everything that is missing in one fused native call.
 
 A piece that the store already has for a stage is not measured again for it. While the native pass runs on
-one batch, the next is decoded; memory is a few batches and one row group of columns, whatever the size of
-the piece.
+one batch, the next is decoded and the columns of the last are written; memory is a few batches and one row
+group of columns, whatever the size of the piece.
 """
 
 from collections.abc import Iterator
@@ -117,19 +117,26 @@ def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> in
     num_bytes, bad = 0, dict.fromkeys(INPUT_ERRORS, 0)
     one = session.store.add_pass("measure", {name: session.stage_fingerprints[name] for name in missing})
     with session.store.write_columns(one, entry) as writer:
-        for batch in read_ahead(_batches(session, entry)):
-            columns = _measure_batch(session, batch, views, missing)
+        for columns, size in read_ahead(_measured(session, entry, views, missing)):
             writer.write(columns)
             if with_input:
                 for code in INPUT_ERRORS:
                     bad[code] += pc.sum(pc.equal(columns[ERROR], code)).as_py() or 0
-            size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
             session.progress.advance(num_bytes=size)
             num_bytes += size
         meta = {"columns": columns.schema.names, "num_quarantined": {code: n for code, n in bad.items() if n}}
         writer.commit(meta=meta)
     _locate_piece(session, entry)
     return num_bytes
+
+
+def _measured(
+    session: Session, entry: PieceEntry, views: list["View"], missing: list[str]
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Columns of each batch, and the bytes of its text; texts are not held."""
+    for batch in read_ahead(_batches(session, entry)):
+        size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
+        yield _measure_batch(session, batch, views, missing), size
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,6 @@
 """Plan: decide for every document, from columns alone.
 
-Passes over the pieces, each in key order and bounded by one piece: draft (filters, pools, tokens; spilled),
+Passes over blocks of rows in key order, which bound the memory: draft (filters, pools, tokens; spilled),
 keepers of duplicates among the survivors, selection under the budget, and the rows. Nothing here opens a
 shard.
 """
@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 
 from curate.dedup.exact import DUPLICATE, Keepers
 from curate.filters.rules import check_rules
-from curate.pipeline.draft import Draft, PoolNames, all_reasons, draft_piece, needed_columns, spill, unspill
+from curate.pipeline.draft import Draft, PoolNames, all_reasons, draft_block, needed_columns, spill, unspill
 from curate.pipeline.planfile import FORMAT, POOLS_SCHEMA, ROWS_PER_GROUP, ROWS_SCHEMA, PlanFile, add_reason
 from curate.pipeline.progress import Timing
 from curate.pipeline.resolve import ClusterFile, clusters_task, factors_task, read_factors
-from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.session import Block, PieceEntry, Session
 from curate.pipeline.transform import NUM_BYTES
 from curate.runs import Draft as Files
 from curate.runs import Task
@@ -111,57 +111,59 @@ class _Planner:
     def _by_shard(self) -> Iterator[tuple[int, Iterator[PieceEntry]]]:
         return groupby(self.entries, key=lambda entry: entry.shard_index)
 
-    def _spill_path(self, entry: PieceEntry) -> Path:
-        return self.scratch / f"draft-{entry.first_ordinal:012d}-{entry.shard_index}.arrow"
+    def _spill_path(self, block: Block) -> Path:
+        return self.scratch / f"draft-{block.shard_index}-{block.entry.ordinal}-{block.number}.arrow"
 
     def _draft_all(self) -> None:
         names = needed_columns(self.session)
         if self.entries:
-            check_rules(self.recipe.rules, self.session.read_columns(self.entries[0], names).schema)
-        for entry in self.entries:
-            draft = draft_piece(self.session, entry, names, self.pools, factors=self.factors)
+            check_rules(
+                self.recipe.rules, self.session.read_columns(next(self.session.blocks()), names).schema
+            )
+        for block in self.session.blocks():
+            draft = draft_block(self.session, block, names, self.pools, factors=self.factors)
             self.estimates.append(draft.estimates)
-            spill(draft, self._spill_path(entry))
+            spill(draft, self._spill_path(block))
 
     def _choose_keepers(self) -> Any:
         if self.clusters is None or self.recipe.dedup.exact is None:
             return None
         settings = self.recipe.dedup.exact
         keepers = Keepers(settings, scratch=self.scratch, memory_bytes=self.session.limits.memory_bytes // 2)
-        for entry in self.entries:
-            ids = self.clusters.read(entry)["exact.cluster_id"].to_numpy()
-            keys = self.session.read_columns(entry, settings.columns())
-            keepers.add(entry.first_ordinal, ids, unspill(self._spill_path(entry)).survives, keys)
+        for block in self.session.blocks():
+            ids = self.clusters.read(block)["exact.cluster_id"].to_numpy()
+            keys = self.session.read_columns(block, settings.columns())
+            keepers.add(block.first_ordinal, ids, unspill(self._spill_path(block)).survives, keys)
         return keepers.finish()
 
     def _select(self, losers: Any) -> Outcome:
         """Choose under the budget among what filters and duplicates leave."""
         memory = self.session.limits.memory_bytes // 2
         selector = Selector(self.recipe.plan.selection, scratch=self.scratch, memory_bytes=memory)
-        for entry in self.entries:
-            draft = unspill(self._spill_path(entry))
-            left, _ = self._left(entry, draft, losers)
+        for block in self.session.blocks():
+            draft = unspill(self._spill_path(block))
+            left, _ = self._left(block, draft, losers)
             selector.add(
-                entry.first_ordinal,
+                block.first_ordinal,
                 doc_ids=draft.doc_id,
                 tokens=draft.tokens,
                 survived=left,
-                columns=self._selection_columns(entry),
+                columns=self._selection_columns(block),
             )
         return selector.finish()
 
-    def _selection_columns(self, entry: PieceEntry) -> pl.DataFrame:
-        return self.session.read_columns(entry, self.recipe.plan.selection.columns())
+    def _selection_columns(self, block: Block) -> pl.DataFrame:
+        return self.session.read_columns(block, self.recipe.plan.selection.columns())
 
     def _left(
-        self, entry: PieceEntry, draft: Draft, losers: Any
+        self, block: Block, draft: Draft, losers: Any
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint16]]:
         """Rows that filters and duplicates leave, and the reason code of the duplicates."""
         left = draft.survives
-        extra = np.full(entry.length, NO_REASON, np.uint16)
+        extra = np.full(block.length, NO_REASON, np.uint16)
         if losers is not None:
-            ordinals, _ = losers.read(entry.first_ordinal, entry.length)
-            places = ordinals - entry.first_ordinal
+            ordinals, _ = losers.read(block.first_ordinal, block.length)
+            places = ordinals - block.first_ordinal
             left[places] = False
             extra[places] = self.codes[DUPLICATE]
         return left, extra
@@ -174,8 +176,8 @@ class _Planner:
         shard, num_rows = entries[0].shard, sum(entry.length for entry in entries)
         with files.create(path) as output:
             writer = pq.ParquetWriter(output, ROWS_SCHEMA, **ROWS_SETTINGS)
-            for entry in entries:
-                writer.write_table(self._rows(entry, losers), row_group_size=ROWS_PER_GROUP)
+            for block in (block for entry in entries for block in entry.blocks()):
+                writer.write_table(self._rows(block, losers), row_group_size=ROWS_PER_GROUP)
             writer.close()
             output.num_rows = num_rows
         return {
@@ -190,42 +192,42 @@ class _Planner:
             "rows_blake3": output.to_record().blake3,
         }
 
-    def _rows(self, entry: PieceEntry, losers: Any) -> pa.Table:
-        """Decide the rows of one piece, and count them."""
-        draft = unspill(self._spill_path(entry))
-        left, extra = self._left(entry, draft, losers)
-        columns = self._selection_columns(entry)
+    def _rows(self, block: Block, losers: Any) -> pa.Table:
+        """Decide the rows of one block, and count them."""
+        draft = unspill(self._spill_path(block))
+        left, extra = self._left(block, draft, losers)
+        columns = self._selection_columns(block)
         for reason, mask in self.outcome.decide(
-            entry.first_ordinal, doc_ids=draft.doc_id, survived=left, columns=columns
+            block.first_ordinal, doc_ids=draft.doc_id, survived=left, columns=columns
         ):
             extra[mask] = self.codes[reason]
         reasons = add_reason(draft.reasons, extra, self.names, none=NO_REASON)
         kept = reasons.value_lengths().to_numpy() == 0
         self._count(reasons, kept, draft)
-        self._count_edits(entry, kept)
+        self._count_edits(block, kept)
         pool = pa.DictionaryArray.from_arrays(pa.array(draft.pool, pa.uint16()), pa.array(self.pools.names))
         order = (
             order_of(draft.doc_id, self.recipe.plan.selection.seed)
             if self.recipe.plan.order == "shuffle"
-            else np.zeros(entry.length, np.uint64)
+            else np.zeros(block.length, np.uint64)
         )
-        first = entry.first_row
+        first = block.first_row
         arrays = [
-            pa.array(np.arange(first, first + entry.length, dtype=np.uint32)),
+            pa.array(np.arange(first, first + block.length, dtype=np.uint32)),
             draft.doc_id,
             reasons,
             pool,
-            pa.array(np.ones(entry.length)),
+            pa.array(np.ones(block.length)),
             pa.array(kept.astype(np.uint16)),
             pa.array(order),
             pa.array(draft.tokens),
         ]
         return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
 
-    def _count_edits(self, entry: PieceEntry, kept: npt.NDArray[np.bool_]) -> None:
+    def _count_edits(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
         """Add to the ledger of transforms: documents touched and bytes removed, in all and of the kept."""
         if self.recipe.transforms:
-            removed = self.session.read_columns(entry, [NUM_BYTES])[NUM_BYTES].fill_null(0).to_numpy()
+            removed = self.session.read_columns(block, [NUM_BYTES])[NUM_BYTES].fill_null(0).to_numpy()
             for name, mask in (("", removed > 0), ("kept_", (removed > 0) & kept)):
                 self.edited[f"{name}docs"] += int(mask.sum())
                 self.edited[f"{name}bytes_removed"] += int(removed[mask].sum(dtype=np.int64))

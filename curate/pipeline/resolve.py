@@ -15,7 +15,7 @@ from curate.errors import StateError
 from curate.measure.token_estimate import Factors, Sample, fit
 from curate.measure.tokens import BYTES, COUNT
 from curate.pipeline.progress import Timing
-from curate.pipeline.session import PieceEntry, Session
+from curate.pipeline.session import Block, PieceEntry, Session
 from curate.runs import Commit, Output, Task
 
 LANGUAGE_COLUMNS = ("language", "lang")
@@ -93,10 +93,10 @@ def _path(task: Task, name: str) -> str:
 def _chunks(session: Session) -> Iterator[Chunk]:
     settings = session.recipe.dedup.exact
     within = settings.within if settings is not None else None
-    for entry in session.entries:
-        frame = session.read_columns(entry, ["doc_id", *([within] if within else [])])
+    for block in session.blocks():
+        frame = session.read_columns(block, ["doc_id", *([within] if within else [])])
         ids = frame["doc_id"].to_arrow().cast(pa.binary(16))
-        yield (entry.first_ordinal, ids, frame[within].to_arrow()) if within else (entry.first_ordinal, ids)
+        yield (block.first_ordinal, ids, frame[within].to_arrow()) if within else (block.first_ordinal, ids)
 
 
 def _write_clusters(session: Session, task: Task) -> Commit:
@@ -105,10 +105,10 @@ def _write_clusters(session: Session, task: Task) -> Commit:
 
         def write(output: Output) -> int:
             writer = pq.ParquetWriter(output, CLUSTER_SCHEMA, compression="zstd", compression_level=1)
-            for entry in session.entries:
-                batch = clusters.read(entry.first_ordinal, entry.length)
+            for block in session.blocks():
+                batch = clusters.read(block.first_ordinal, block.length)
                 writer.write_table(
-                    pa.Table.from_batches([batch]).cast(CLUSTER_SCHEMA), row_group_size=max(1, entry.length)
+                    pa.Table.from_batches([batch]).cast(CLUSTER_SCHEMA), row_group_size=max(1, block.length)
                 )
             writer.close()
             return sum(entry.length for entry in session.entries)
@@ -118,7 +118,7 @@ def _write_clusters(session: Session, task: Task) -> Commit:
 
 
 class ClusterFile:
-    """Clusters of exact duplicates of the corpus, read piece by piece."""
+    """Clusters of exact duplicates of the corpus, read block by block."""
 
     def __init__(self, session: Session) -> None:
         """Open the artefact.
@@ -133,26 +133,24 @@ class ClusterFile:
         self.meta: dict[str, Any] = dict(commit.meta)
         self.fingerprint = task.fingerprint
         self._file = pq.ParquetFile(session.run.path_of(commit.files[0]))
-        self._groups = {}
-        group = 0
-        for entry in session.entries:
-            if entry.length:
-                self._groups[entry.first_ordinal] = group
-                group += 1
+        ordinals = (block.first_ordinal for block in session.blocks() if block.length)
+        self._groups = {ordinal: group for group, ordinal in enumerate(ordinals)}
 
-    def read(self, entry: PieceEntry) -> pa.Table:
-        """Columns `exact.cluster_id` and `exact.cluster_size` of one piece."""
-        if entry.length == 0:
+    def read(self, rows: PieceEntry | Block) -> pa.Table:
+        """Columns `exact.cluster_id` and `exact.cluster_size` of one piece or block."""
+        blocks = [rows] if isinstance(rows, Block) else rows.blocks()
+        groups = [self._groups[block.first_ordinal] for block in blocks if block.length]
+        if not groups:
             return CLUSTER_SCHEMA.empty_table()
-        return self._file.read_row_group(self._groups[entry.first_ordinal], use_threads=False)
+        return self._file.read_row_groups(groups, use_threads=False).combine_chunks()
 
 
 def _fit_factors(session: Session, task: Task) -> Commit:
     source, language = factor_columns(session)
     names = [COUNT, *BYTES, *(name for name in (source, language) if name is not None)]
     sample = Sample()
-    for entry in session.entries:
-        sample.add(session.read_columns(entry, names), source=source, language=language)
+    for block in session.blocks():
+        sample.add(session.read_columns(block, names), source=source, language=language)
     data = fit(sample).model_dump_json().encode()
 
     def write(output: Output) -> None:

@@ -5,7 +5,7 @@ from them, so a changed text column is another piece and an added shard changes 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from curate.pipeline import transform
 from curate.pipeline.limits import Limits
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe
-from curate.runs import Commit, Run, Store
+from curate.runs import ROW_GROUP_ROWS, Commit, Run, Store
 from curate.schema import ERROR, fingerprint
 from curate.shards import Piece, Shard, carried_schema, list_shards, split_pieces
 
@@ -66,6 +66,48 @@ class PieceEntry:
     def num_rows(self) -> int | None:
         """Its number of rows, None for a JSONL shard: that is counted while measuring."""
         return self.piece.num_rows
+
+    def blocks(self) -> Iterator["Block"]:
+        """Its rows in blocks; at least one."""
+        for number in range(max(1, -(-self.length // ROW_GROUP_ROWS))):
+            yield Block(entry=self, number=number)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """Consecutive rows of a piece that are decided together: what is held in memory of columns.
+
+    A block is one row group of the column files.
+    """
+
+    entry: PieceEntry
+    number: int
+    """Its position in the piece."""
+
+    @property
+    def shard_index(self) -> int:
+        """Position of its shard in the corpus."""
+        return self.entry.shard_index
+
+    @property
+    def offset(self) -> int:
+        """Its first row in the piece."""
+        return self.number * ROW_GROUP_ROWS
+
+    @property
+    def length(self) -> int:
+        """Its rows; a piece without rows has one block without rows."""
+        return min(ROW_GROUP_ROWS, self.entry.length - self.offset)
+
+    @property
+    def first_row(self) -> int:
+        """Its first row in the shard."""
+        return self.entry.first_row + self.offset
+
+    @property
+    def first_ordinal(self) -> int:
+        """Its first document in the corpus."""
+        return self.entry.first_ordinal + self.offset
 
 
 class Session:
@@ -165,14 +207,20 @@ class Session:
         known = [*self.carried.names, *self.measured_columns]
         raise ConfigError(f"there is no column of that name: {name}", hint=f"known are {', '.join(known)}")
 
-    def read_columns(self, entry: PieceEntry, names: Iterable[str]) -> pl.DataFrame:
-        """Read columns of one piece from the store, in the given order, one row per document.
+    def blocks(self) -> Iterator[Block]:
+        """The rows of the corpus in key order, in blocks; every piece has one at least."""
+        for entry in self.entries:
+            yield from entry.blocks()
+
+    def read_columns(self, rows: PieceEntry | Block, names: Iterable[str]) -> pl.DataFrame:
+        """Read columns of a piece or a block from the store, in the given order, one row per document.
 
         A column that this shard lacks and others have comes as nulls of its type.
 
         Raises:
             StateError: the piece has not been measured for a stage, or a column file is not of this piece.
         """
+        entry, group = (rows.entry, rows.number) if isinstance(rows, Block) else (rows, None)
         wanted = list(dict.fromkeys(names))
         by_stage: dict[str, list[str]] = {}
         for name in wanted:
@@ -183,9 +231,10 @@ class Session:
                 )
             if stage != INPUT_STAGE or name in entry.commits[stage].meta["columns"]:
                 by_stage.setdefault(self.stage_fingerprints[stage], []).append(name)
-        frame = pl.DataFrame(height=entry.length)
+        frame = pl.DataFrame(height=rows.length)
         if by_stage:
-            frame = pl.DataFrame(pl.from_arrow(self.store.read_columns(entry, by_stage)))
+            table = self.store.read_columns(entry, by_stage, row_group=group)
+            frame = pl.DataFrame(pl.from_arrow(table))
         lacking = [name for name in wanted if name not in frame.columns]
         if lacking:
             kinds = pl.DataFrame(pl.from_arrow(self.carried.empty_table())).schema

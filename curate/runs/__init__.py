@@ -4,9 +4,10 @@ from curate.runs.draft import Draft, Output
 from curate.runs.ledger import Ledger, Problem
 from curate.runs.records import Commit, FileRecord, Task, Verify
 from curate.runs.run import Run, quarantine_path
-from curate.runs.store import ColumnWriter, Pass, Store
+from curate.runs.store import ROW_GROUP_ROWS, ColumnWriter, Pass, Store
 
 __all__ = [
+    "ROW_GROUP_ROWS",
     "ColumnWriter",
     "Commit",
     "Draft",

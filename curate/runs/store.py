@@ -154,8 +154,12 @@ class Store(Ledger):
         """Start the column file of a piece; use as a context manager and call its `commit`."""
         return ColumnWriter(self.begin(one.task(piece)), one.path(piece), piece)
 
-    def read_columns(self, piece: Piece, wanted: Mapping[str, Sequence[str]]) -> pa.Table:
+    def read_columns(
+        self, piece: Piece, wanted: Mapping[str, Sequence[str]], *, row_group: int | None = None
+    ) -> pa.Table:
         """Read columns of a piece: for each stage fingerprint, names of its columns, in that order.
+
+        With `row_group` only those rows: `ROW_GROUP_ROWS` of them, or fewer in the last one.
 
         Raises:
             StateError: a stage was not measured, or a file is not of this piece.
@@ -164,7 +168,7 @@ class Store(Ledger):
         table: dict[str, pa.ChunkedArray] = {}
         for commit in {id(commit): commit for commit in found.values()}.values():
             names = [name for key in wanted if found.get(key) is commit for name in wanted[key]]
-            columns = self._read_file(commit, piece, names)
+            columns = self._read_file(commit, piece, names, row_group)
             table.update({name: columns[name] for name in names})
         missing = [key for key in wanted if key not in found]
         if missing:
@@ -175,7 +179,9 @@ class Store(Ledger):
             )
         return pa.table({name: table[name] for names in wanted.values() for name in names})
 
-    def _read_file(self, commit: Commit, piece: Piece, names: Sequence[str]) -> pa.Table:
+    def _read_file(
+        self, commit: Commit, piece: Piece, names: Sequence[str], row_group: int | None
+    ) -> pa.Table:
         path = self.path_of(commit.files[0])
         try:
             with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=True) as file:
@@ -183,7 +189,10 @@ class Store(Ledger):
                 unknown = [name for name in names if name not in file.schema_arrow.names]
                 if unknown:
                     raise StateError(f"{path} has no column {unknown[0]!r}")
-                return file.read(columns=list(dict.fromkeys(names)))
+                columns = list(dict.fromkeys(names))
+                if row_group is None or file.metadata.num_rows == 0:
+                    return file.read(columns=columns)
+                return file.read_row_group(row_group, columns=columns)
         except pa.ArrowException as exc:
             raise StateError(
                 f"{path} cannot be read: {exc}", hint="curate verify says what is damaged"

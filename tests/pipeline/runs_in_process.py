@@ -23,7 +23,7 @@ import sys
 from curate import cli
 from curate.pipeline import write
 
-write._BUCKET_BYTES = int(sys.argv[1])
+write.BUCKET_BYTES, write.TASK_BUCKETS = int(sys.argv[1]), 1
 cli.main(sys.argv[2:])
 """
 """The command line with small buckets, so that a small shuffle is several tasks."""
