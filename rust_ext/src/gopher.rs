@@ -12,8 +12,10 @@ use memchr::{memchr_iter, memmem};
 use crate::measure::Signals;
 use crate::ngram::MAX_WORDS;
 use crate::pystr;
-use crate::repetition::{DUP, Grams, Repeats, TOP};
+use crate::repeats::Repeats;
+use crate::repetition::{DUP, Grams, TOP};
 use crate::text::{Span, Views, count_chars};
+use crate::vocabulary::{Entry, Vocabulary};
 
 const ELLIPSIS: char = '\u{2026}';
 const BULLETS: [char; 2] = ['\u{2022}', '-'];
@@ -53,6 +55,7 @@ pub struct Gopher {
     fracs: [Float64Builder; FRACS.len()],
     repeats: Repeats,
     grams: Grams,
+    vocabulary: Vocabulary,
     pieces: Vec<Span>,
 }
 
@@ -63,6 +66,7 @@ impl Default for Gopher {
             fracs: std::array::from_fn(|_| Float64Builder::new()),
             repeats: Repeats::default(),
             grams: Grams::default(),
+            vocabulary: Vocabulary::default(),
             pieces: Vec::new(),
         }
     }
@@ -70,7 +74,8 @@ impl Default for Gopher {
 
 impl Signals for Gopher {
     fn push(&mut self, doc: &Views<'_>) {
-        let words = Words::of(doc);
+        self.vocabulary.load(doc.words_text.as_bytes(), doc.words);
+        let words = Words::of(doc, self.vocabulary.entries());
         let lines = Lines::of(doc);
         let num_words = doc.words.len();
         let (num_lines, dup_lines, dup_line_chars) = self.lines(doc);
@@ -148,8 +153,7 @@ impl Gopher {
     fn gram_fracs(&mut self, doc: &Views<'_>) -> [Option<f64>; TOP.len() + DUP.len()] {
         let mut out = [None; TOP.len() + DUP.len()];
         if doc.words.len() <= MAX_WORDS && doc.num_chars > 0 {
-            self.grams.load(doc);
-            let values = self.grams.top().into_iter().chain(self.grams.dup());
+            let values = self.grams.measure(doc, &self.vocabulary);
             out.iter_mut().zip(values).for_each(|(slot, value)| *slot = frac(value, doc.num_chars));
         }
         out
@@ -182,15 +186,15 @@ struct Words {
 }
 
 impl Words {
-    fn of(doc: &Views<'_>) -> Self {
+    fn of(doc: &Views<'_>, entries: &[Entry]) -> Self {
         let mut out = Self::default();
-        for word in doc.iter_words() {
-            out.add(word);
+        for entry in entries {
+            out.add(entry.span.of(doc.words_text), entry.count as usize);
         }
         out
     }
 
-    fn add(&mut self, word: &str) {
+    fn add(&mut self, word: &str, count: usize) {
         let first = word.as_bytes().first().copied().unwrap_or(0);
         // Nearly all words: a letter first.
         let (wordy, alpha) = if first.is_ascii_alphabetic() {
@@ -198,10 +202,10 @@ impl Words {
         } else {
             (!word.chars().all(pystr::is_punctuation), word.chars().any(pystr::is_alpha))
         };
-        self.alpha += usize::from(alpha);
+        self.alpha += if alpha { count } else { 0 };
         if wordy {
-            self.wordy += 1;
-            self.chars += count_chars(word);
+            self.wordy += count;
+            self.chars += count_chars(word) * count;
             if (2..=4).contains(&word.len()) {
                 self.stop_words |= stop_word(word);
             }

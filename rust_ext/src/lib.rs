@@ -18,11 +18,14 @@ pub mod pystr;
 #[cfg(feature = "python")]
 mod python;
 pub mod redpajama;
+pub mod repeats;
 pub mod repetition;
 pub mod sample;
+pub mod seams;
 pub mod sentences;
 pub mod text;
 pub mod tokens;
 pub mod uax29;
+pub mod vocabulary;
 pub mod words;
 pub mod words_en;

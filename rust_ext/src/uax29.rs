@@ -77,6 +77,13 @@ impl Splitter<'_> {
     fn split(&self, words: &mut Vec<Span>) {
         let mut at = 0;
         while at < self.bytes.len() {
+            if let Some((end, is_word)) = self.simple_end(at) {
+                if is_word {
+                    words.push(Span::new(at, end));
+                }
+                at = end + usize::from(self.is_single_space(end));
+                continue;
+            }
             let (class, size) = self.class(at);
             let next = at + size;
             let end = match class {
@@ -99,6 +106,49 @@ impl Splitter<'_> {
                 None => at = self.leave(at, next, words),
             }
         }
+    }
+
+    /// End of a segment of ASCII characters, and whether it is a word; None where more has to be looked at.
+    #[inline]
+    fn simple_end(&self, at: usize) -> Option<(usize, bool)> {
+        let run = self.run(at);
+        let end = at + run.max(1);
+        let next = match self.bytes.get(end) {
+            None => NEWLINE,
+            Some(&byte) if byte < 128 => self.ascii[usize::from(byte & 127)],
+            Some(_) => return None,
+        };
+        if run > 0 {
+            return (!matches!(next, MID_LETTER | MID_NUMBER | MID_BOTH)).then_some((end, true));
+        }
+        let byte = self.bytes.get(at).copied().filter(u8::is_ascii)?;
+        match self.ascii[usize::from(byte & 127)] {
+            SPACE if next == SPACE => None,
+            SPACE | BLANK | NEWLINE => Some((end, false)),
+            _ => Some((end, true)),
+        }
+    }
+
+    /// Whether a space is at `at`, and after it an ASCII character that is none.
+    #[inline]
+    fn is_single_space(&self, at: usize) -> bool {
+        let pair = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
+        pair.is_some_and(|&[space, next]| (space == b' ') & (next != b' ') & next.is_ascii())
+    }
+
+    /// Bytes from `at` on that are ASCII letters, digits or underscores: eight at a time, without branches.
+    #[inline]
+    fn run(&self, at: usize) -> usize {
+        let mut end = at;
+        while let Some(bytes) = self.bytes.get(end..).and_then(<[u8]>::first_chunk::<8>) {
+            let others = !joining(u64::from_le_bytes(*bytes)) & HIGH;
+            end += others.trailing_zeros() as usize / 8;
+            if others != 0 {
+                return end - at;
+            }
+        }
+        let rest = self.bytes.get(end..).unwrap_or(&[]);
+        end - at + rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
     }
 
     /// Class and length of the character at `at`.
@@ -191,6 +241,22 @@ impl Splitter<'_> {
         let before = self.text.get(..at).and_then(|text| text.chars().next_back());
         self.bytes.get(at) == Some(&b'\n') || !before.is_some_and(char::is_whitespace)
     }
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGH: u64 = ONES << 7;
+
+/// The high bit of each byte that is an ASCII letter, digit or underscore; other bits are of no meaning.
+#[inline]
+fn joining(bytes: u64) -> u64 {
+    let low = bytes & !HIGH;
+    // The high bit of each byte that is at least `least`, for bytes below 128.
+    let at_least = |bytes: u64, least: u8| bytes + ONES * u64::from(128 - least);
+    let lower = low | ONES << 5;
+    let letter = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
+    let digit = at_least(low, b'0') & !at_least(low, b'9' + 1);
+    let underscore = !at_least(low ^ (ONES * u64::from(b'_')), 1);
+    (letter | digit | underscore) & !bytes
 }
 
 fn split_complex(text: &str, base: usize, words: &mut Vec<Span>) {

@@ -57,6 +57,61 @@ def test_repeated_ngrams_are_their_definition_on_longer_texts(seed, kinds, count
     assert_same(measure_one(value, given_words), gopher.signals(value, given_words))
 
 
+PARTS = [
+    "1",
+    "23",
+    "12",
+    "3",
+    "123",
+    "in",
+    "to",
+    "into",
+    "side",
+    "inside",
+    "o",
+    "ut",
+    "out",
+    "outside",
+    "a",
+    "as",
+]
+PARTS += [
+    "international",
+    "ly",
+    "internationally",
+    "l",
+    "y",
+    "lys",
+    "s",
+    "\u00e9",
+    "e\u00e9",
+    "governme",
+    "nt",
+    "government",
+]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=12), st.data())
+def test_words_cut_in_other_places_repeat_what_reads_the_same(phrase, data):
+    joined = "".join(phrase)
+    given_words = list(phrase)
+    for _ in range(data.draw(st.integers(1, 4))):
+        given_words += data.draw(st.lists(st.sampled_from(PARTS), max_size=3))
+        given_words += cut(joined, data)
+    value = " ".join(given_words)
+    assert_same(measure_one(value, given_words), gopher.signals(value, given_words))
+
+
+def cut(joined, data):
+    """Cut a text into words of `PARTS`, or single characters where none fits."""
+    out = []
+    while joined:
+        fitting = [part for part in PARTS if joined.startswith(part)] or [joined[0]]
+        out.append(data.draw(st.sampled_from(fitting)))
+        joined = joined[len(out[-1]) :]
+    return out
+
+
 def test_ngrams_compare_the_words_run_together_as_datatrove_does():
     given_words = ["1", "23", "x", "y", "z", "|", "12", "3", "x", "y", "z"]
     row = measure_one(" ".join(given_words), given_words)
