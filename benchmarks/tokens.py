@@ -10,6 +10,7 @@ missing the sample of this repository.
 """
 
 import argparse
+import base64
 import json
 import os
 import statistics
@@ -36,8 +37,8 @@ SHARED = ROOT.parent / "shared" / "data"
 GOALS = {"gpt2": 30, "tiktoken": 30, "gpt_neox": 30, "unigram": 5, "byte_fallback": None}
 FAMILIES = tuple(GOALS)
 CL100K = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 MARK = "\u2581"
 MEGABYTE = 1_000_000
@@ -165,13 +166,28 @@ MAKERS: dict[str, Callable[[list[str], int, Path], Tokenizer]] = {
 }
 
 
+def ranks(path: Path, tokenizer: Tokenizer) -> None:
+    """Write a tokenizer's vocabulary as a tiktoken file."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    table = {chr(byte): byte for byte in plain}
+    table |= {chr(0x100 + position): byte for position, byte in enumerate(others)}
+    with path.open("w", encoding="ascii") as file:
+        for token, rank in tokenizer.get_vocab().items():
+            file.write(f"{base64.b64encode(bytes(map(table.__getitem__, token))).decode()} {rank}\n")
+
+
 def tokenizer(name: str, texts: list[str], size: int, data: Path, folder: Path) -> tuple[Tokenizer, Tokens]:
     """The tokenizer of a family, made where it is not in `folder`, and the stage that counts with it."""
     path = folder / f"{name}-{size}.json"
     if not path.exists():
         print(f"making {path.name}", file=sys.stderr)
         MAKERS[name](texts, size, data).save(str(path))
-    return Tokenizer.from_file(str(path)), Tokens(tokenizer=path, mode="exact")
+    made = Tokenizer.from_file(str(path))
+    if name != "tiktoken":
+        return made, Tokens(tokenizer=path, mode="exact")
+    ranks(path.with_suffix(".tiktoken"), made)
+    return made, Tokens(tokenizer=path.with_suffix(".tiktoken"), pattern=CL100K, mode="exact")
 
 
 def seconds(job: Callable[[], object]) -> float:

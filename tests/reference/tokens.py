@@ -19,6 +19,16 @@ O200K = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+CL100K_OLD = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*"
+    r"|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+R50K = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+R50K_OLD = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SPECIAL = ["<|endoftext|>", "<|pad|>"]
 
 BLOCKS = (
@@ -108,6 +118,13 @@ BYTE_LEVEL: dict[str, Callable[[], Tokenizer]] = {
     "llama3": lambda: byte_level(split(LLAMA3), ignore_merges=True),
     "qwen2": lambda: byte_level(split(QWEN2)),
     "o200k": lambda: byte_level(split(O200K)),
+    "cl100k": lambda: byte_level(split(CL100K)),
+    "cl100k_old": lambda: byte_level(split(CL100K_OLD)),
+    "r50k": lambda: byte_level(split(R50K)),
+    "r50k_old": lambda: byte_level(split(R50K_OLD)),
+    "digit_runs": lambda: byte_level(
+        [pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    ),
 }
 """Untrained tokenizers of the byte-level families, by name."""
 

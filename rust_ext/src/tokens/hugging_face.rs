@@ -118,7 +118,7 @@ fn split(part: &Value) -> Parsed<Scanner> {
         Some("Removed") => part["invert"] == true,
         _ => false,
     };
-    Scanner::of_pattern(pattern)
+    Scanner::of_onig_pattern(pattern)
         .filter(|_| covers)
         .ok_or_else(|| Refusal::Unknown(format!("pre_tokenizer Split: {part}")))
 }

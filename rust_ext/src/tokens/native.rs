@@ -2,11 +2,14 @@
 
 use super::added::AddedSet;
 use super::bpe::{Bpe, Work};
-use super::cache::Cache;
+use super::cache::{Cache, Key};
 use super::classes::{Classes, classes};
 use super::normalize::{Normalizer, replace};
 use super::split::{Scanner, WORD_MARK};
 use super::unigram::{Lattice, Unigram};
+
+/// Pieces that are looked up together.
+const BATCH: usize = 16;
 
 /// One step of splitting, after which the next sees each piece alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,17 +157,28 @@ impl Native {
     fn scan(&self, scanner: Scanner, text: &str, scratch: &mut Scratch) -> u64 {
         let Scratch { table, cache, work, lattice, .. } = scratch;
         let bytes = text.as_bytes();
+        let mut batch = [(0, 0, Key::None); BATCH];
         let (mut start, mut total) = (0, 0);
         while start < bytes.len() {
-            let end = scanner.next(table, bytes, start);
-            let key = Cache::key(bytes, start, end);
-            let piece = &bytes[start..end];
-            total += u64::from(cache.get(key, piece).unwrap_or_else(|| {
-                let count = self.model.count(&text[start..end], work, lattice);
-                cache.put(key, piece, count);
-                count
-            }));
-            start = end;
+            // Cutting ahead of looking up lets the look-ups of a batch wait for memory together.
+            let mut len = 0;
+            for entry in &mut batch {
+                if start >= bytes.len() {
+                    break;
+                }
+                let end = scanner.next(table, bytes, start);
+                *entry = (start, end, Cache::key(bytes, start, end));
+                start = end;
+                len += 1;
+            }
+            for &(start, end, key) in &batch[..len] {
+                let piece = &bytes[start..end];
+                total += u64::from(cache.get(key, piece).unwrap_or_else(|| {
+                    let count = self.model.count(&text[start..end], work, lattice);
+                    cache.put(key, piece, count);
+                    count
+                }));
+            }
         }
         total
     }

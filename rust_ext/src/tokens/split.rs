@@ -14,7 +14,7 @@ pub enum Scanner {
     /// The pattern of cl100k and what came after it.
     Cl100k {
         /// Longest run of digits in one piece.
-        max_digits: u8,
+        max_digits: usize,
         /// Whether white space at the end of the text stays in one piece (`\s++$`).
         joins_end: bool,
     },
@@ -68,10 +68,22 @@ const LOWERS: u8 = LOWER | UNCASED | MARK;
 const WORD: u8 = LETTER | NUMBER | SPACE;
 
 impl Scanner {
-    /// The scanner of a regular expression, where it is one of the known ones.
+    /// The scanner of a regular expression of tiktoken, where it is one of the known ones.
     #[must_use]
     pub fn of_pattern(pattern: &str) -> Option<Self> {
         PATTERNS.iter().find(|(known, _)| *known == pattern).map(|(_, scanner)| *scanner)
+    }
+
+    /// The scanner of a regular expression of `tokenizers`, whose engine reads `{1,3}+` as any number of
+    /// repeats of one to three, not as a possessive one.
+    #[must_use]
+    pub fn of_onig_pattern(pattern: &str) -> Option<Self> {
+        Some(match Self::of_pattern(pattern)? {
+            Self::Cl100k { joins_end, .. } if pattern.contains("{1,3}+") => {
+                Self::Cl100k { max_digits: usize::MAX, joins_end }
+            }
+            scanner => scanner,
+        })
     }
 
     /// The scanner of a name of [`NAMES`].
@@ -232,7 +244,7 @@ impl Scan<'_> {
     }
 
     #[inline]
-    fn cl100k(self, start: usize, max_digits: u8, joins_end: bool) -> usize {
+    fn cl100k(self, start: usize, max_digits: usize, joins_end: bool) -> usize {
         match self.contraction(start, true) {
             0 => {}
             len => return start + len,
@@ -252,7 +264,7 @@ impl Scan<'_> {
         self.rest(start, class, joins_end, b"\r\n")
     }
 
-    fn digits(self, start: usize, max_digits: u8) -> usize {
+    fn digits(self, start: usize, max_digits: usize) -> usize {
         let mut at = start;
         for _ in 0..max_digits {
             let (class, len) = self.class(at);
