@@ -47,6 +47,20 @@ pub struct Work {
     heap: BinaryHeap<Reverse<(u32, u32)>>,
 }
 
+impl Work {
+    /// Give back buffers of more entries than `kept`.
+    pub fn trim(&mut self, kept: usize) {
+        self.ids.clear();
+        self.ids.shrink_to(kept);
+        self.ranks.clear();
+        self.ranks.shrink_to(kept);
+        self.links.clear();
+        self.links.shrink_to(kept);
+        self.heap.clear();
+        self.heap.shrink_to(kept);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Link {
     id: u32,

@@ -153,7 +153,8 @@ impl Signals for TokenCounts {
     }
 
     fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
-        if let (Some(loaded), Some(scratch)) = (&self.counter.loaded, self.scratch.take()) {
+        if let (Some(loaded), Some(mut scratch)) = (&self.counter.loaded, self.scratch.take()) {
+            scratch.trim();
             loaded.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         }
         let name = &self.counter.name;

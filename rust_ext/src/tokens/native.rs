@@ -8,6 +8,9 @@ use super::normalize::{Normalizer, replace};
 use super::split::{Scanner, WORD_MARK};
 use super::unigram::{Lattice, Unigram};
 
+/// Buffers larger than this are given back.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Pieces that are looked up together.
 const BATCH: usize = 16;
 
@@ -79,6 +82,18 @@ impl Default for Scratch {
             lattice: Lattice::default(),
             normalized: Default::default(),
             marked: String::new(),
+        }
+    }
+}
+
+impl Scratch {
+    /// Give back the memory that one very long piece took, before this is kept for later.
+    pub fn trim(&mut self) {
+        self.work.trim(KEPT_BYTES);
+        self.lattice.trim(KEPT_BYTES);
+        for buffer in self.normalized.iter_mut().chain([&mut self.marked]) {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
         }
     }
 }

@@ -33,6 +33,14 @@ const UNREACHED: Best = Best { score: 0.0, start: NONE, id: 0 };
 #[derive(Debug, Default)]
 pub struct Lattice(Vec<Best>);
 
+impl Lattice {
+    /// Give back a buffer of more entries than `kept`.
+    pub fn trim(&mut self, kept: usize) {
+        self.0.clear();
+        self.0.shrink_to(kept);
+    }
+}
+
 impl Unigram {
     /// Build a model; `unknown` is the index of the unknown token in `vocabulary`.
     ///
