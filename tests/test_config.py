@@ -81,6 +81,7 @@ def test_an_override_that_leads_nowhere_is_refused(override):
         ({"filter": [{"preset": "gofer"}]}, "gofer"),
         ({"output": {"path": "x", "rows_per_file": 0}}, "output.rows_per_file"),
         ({"max_bad": 2}, "max_bad"),
+        ({"run": "s3://bucket/run"}, "local folders, only shards may be URLs: s3://bucket/run"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_path(change, message):

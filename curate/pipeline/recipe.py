@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.dedup.exact import Exact
@@ -106,6 +106,13 @@ class Recipe(Settings):
     _stages: tuple[StageModel, ...] = PrivateAttr(default=())
     _rules: tuple[Rule, ...] = PrivateAttr(default=())
     _transforms: tuple[C4Lines, ...] = PrivateAttr(default=())
+
+    @field_validator("run", "store")
+    @classmethod
+    def _folder_is_local(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ConfigError(f"the run and the store are local folders, only shards may be URLs: {value}")
+        return value
 
     @model_validator(mode="after")
     def _parts_are_readable(self) -> "Recipe":
