@@ -43,12 +43,12 @@ class NewFile:
 
     def write(self, data: bytes) -> None:
         """Append `data`; an error of the disk names the file."""
-        with self._naming_errors():
+        with naming_errors(self._temporary):
             self.handle.write(data)
 
     def seal(self) -> None:
         """Make the content survive a crash; nothing can be written any more."""
-        with self._naming_errors():
+        with naming_errors(self._temporary):
             self.handle.flush()
             os.fsync(self.handle.fileno())
             self.handle.close()
@@ -82,12 +82,14 @@ class NewFile:
         if isinstance(exc, OSError):
             _raise_with_path(exc, self._temporary)
 
-    @contextlib.contextmanager
-    def _naming_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            _raise_with_path(exc, self._temporary)
+
+@contextlib.contextmanager
+def naming_errors(path: Path) -> Iterator[None]:
+    """Give an OSError of the block the path of the file, where it has none: that of a full disk has none."""
+    try:
+        yield
+    except OSError as exc:
+        _raise_with_path(exc, path)
 
 
 @contextlib.contextmanager
@@ -173,9 +175,9 @@ def _open_new(path: Path) -> BinaryIO:
 
 
 def _raise_with_path(exc: OSError, path: Path) -> NoReturn:
-    """Raise again, with a path where the error has none: that of a full disk has none."""
-    if exc.filename is None and exc.errno is not None:
-        raise OSError(exc.errno, exc.strerror, str(path)) from exc
+    """Raise again, with a path where the error has none."""
+    if exc.filename is None:
+        raise OSError(exc.errno or errno.EIO, exc.strerror or str(exc), str(path)) from exc
     raise exc
 
 

@@ -7,32 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
-from curate import cli
 from curate.pipeline import openrun
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample"
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        return json.loads(self.out)
-
-
-Curate = Callable[..., Done]
 
 
 def write_recipe(folder: Path, **changes: Any) -> Path:
@@ -51,18 +36,6 @@ def write_recipe(folder: Path, **changes: Any) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return path
-
-
-@pytest.fixture
-def curate(capsys: pytest.CaptureFixture[str]) -> Curate:
-    def call(*arguments: object) -> Done:
-        with pytest.raises(SystemExit) as caught:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return Done(caught.value.code, out, err)
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +282,7 @@ def test_version_and_help(curate):
 def test_wrong_usage_is_one_line_and_exit_code_2(curate, tmp_path, arguments, error, hint):
     recipe = write_recipe(tmp_path)
     done = curate(*[argument.format(recipe=recipe) for argument in arguments])
-    lines = [line for line in done.err.splitlines() if not re.match(r"(measure|resolve|plan): ", line)]
+    lines = done.errors
     assert done.code == 2 and done.out == ""
     assert lines[0].startswith("error: ") and error in lines[0]
     assert len(lines) == 1 or lines[1].startswith("hint: ")

@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from curate.files import naming_errors
+
 NUM_PARTITIONS = 4096
 """Partitions of every spill; codes are below it."""
 
@@ -51,7 +53,11 @@ class Spill:
         offsets = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=NUM_PARTITIONS))])
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / f"{self._name}-{len(self._files)}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        with (
+            naming_errors(path),
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
             writer.write_table(table)
         self._files.append((path, offsets))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from curate.files import naming_errors
 from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_columns
 from curate.measure.token_estimate import ESTIMATE, Factors, apply_factors
 from curate.measure.tokens import BYTES, COUNT
@@ -50,6 +51,8 @@ class PoolNames:
 
     def codes(self, values: pl.Series) -> npt.NDArray[np.uint32]:
         """Give every value its code; null is a pool of its own."""
+        if values.is_empty():
+            return np.zeros(0, np.uint32)
         texts = values.cast(pl.String).fill_null(NO_POOL)
         for name in texts.unique(maintain_order=True):
             if name not in self._codes:
@@ -126,7 +129,11 @@ def spill(draft: Draft, path: Path) -> None:
             "tokens": pa.array(draft.tokens),
         }
     )
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with (
+        naming_errors(path),
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
         writer.write(batch)
 
 

@@ -105,10 +105,10 @@ def _write_clusters(session: Session, task: Task) -> Commit:
 
         def write(output: Output) -> int:
             writer = pq.ParquetWriter(output, CLUSTER_SCHEMA, compression="zstd", compression_level=1)
-            for block in session.blocks():
+            for block in (block for block in session.blocks() if block.length):
                 batch = clusters.read(block.first_ordinal, block.length)
                 writer.write_table(
-                    pa.Table.from_batches([batch]).cast(CLUSTER_SCHEMA), row_group_size=max(1, block.length)
+                    pa.Table.from_batches([batch]).cast(CLUSTER_SCHEMA), row_group_size=block.length
                 )
             writer.close()
             return sum(entry.length for entry in session.entries)

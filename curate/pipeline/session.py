@@ -23,6 +23,7 @@ from curate.pipeline.recipe import Recipe
 from curate.runs import ROW_GROUP_ROWS, Commit, Run, Store
 from curate.schema import ERROR, fingerprint
 from curate.shards import Piece, Shard, carried_schema, list_shards, split_pieces
+from curate.shards.columns import convert
 
 EDITS_STAGE = "edits"
 """Name of the stage that holds what the recipe's transforms remove."""
@@ -233,13 +234,23 @@ class Session:
                 by_stage.setdefault(self.stage_fingerprints[stage], []).append(name)
         frame = pl.DataFrame(height=rows.length)
         if by_stage:
-            table = self.store.read_columns(entry, by_stage, row_group=group)
+            table = self._to_carried_types(self.store.read_columns(entry, by_stage, row_group=group))
             frame = pl.DataFrame(pl.from_arrow(table))
         lacking = [name for name in wanted if name not in frame.columns]
         if lacking:
             kinds = pl.DataFrame(pl.from_arrow(self.carried.empty_table())).schema
             frame = frame.with_columns(pl.lit(None, dtype=kinds[name]).alias(name) for name in lacking)
         return frame.select(wanted)
+
+    def _to_carried_types(self, table: pa.Table) -> pa.Table:
+        """Convert columns of the input, which are stored as their shard has them, to the corpus's types."""
+        for index, column in enumerate(table.schema):
+            if column.name in self.carried.names and column.type != self.carried.field(column.name).type:
+                field = self.carried.field(column.name)
+                table = table.set_column(
+                    index, field, convert(table[column.name].combine_chunks(), field.type)
+                )
+        return table
 
     def save_timings(self) -> None:
         """Write what the steps of this process took to `timings.json` of the run; not a compared result."""

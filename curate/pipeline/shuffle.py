@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.files import naming_errors
+
 ORDER = ("__order", "__ordinal")
 """Columns that a delivery is sorted by: key, then ordinal; they are not written."""
 
@@ -50,7 +52,11 @@ class Shuffle:
         inner = np.searchsorted(table[ORDER[0]].to_numpy(), self._bounds, side="left")
         offsets = np.concatenate([[0], inner, [table.num_rows]]).astype(np.int64)
         path = self._folder / f"run-{len(self._runs):05d}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        with (
+            naming_errors(path),
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
             writer.write_table(table)
         self._runs.append((path, offsets))
 

@@ -70,7 +70,8 @@ class Lines:
         """Name the step and its size."""
         self._step, self._total, self._done = step, num_bytes, 0
         self._started = self._last = time.monotonic()
-        print(f"{step}: {num_tasks} tasks, {num_bytes / 1e6:.1f} MB", file=sys.stderr)
+        size = f", {num_bytes / 1e6:.1f} MB" if num_bytes else ""
+        print(f"{step}: {num_tasks} tasks{size}", file=sys.stderr)
 
     def advance(self, *, num_bytes: int = 0, num_tasks: int = 0) -> None:
         """Print rate and time left every ten seconds."""

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.errors import DataError
+from curate.files import naming_errors
 from curate.selection.budget import pool_budgets
 from curate.selection.candidates import Scale, candidate_rows, codes_of, key_of
 from curate.selection.cutter import Candidates, Cut, find_cuts, taken
@@ -96,7 +97,8 @@ class Selector:
             mine = out["tokens"][out["pool"] == code]
             self._docs[code] += len(mine)
             self._tokens[code] += int(mine.sum(dtype=np.int64))
-        out.tofile(self._file)
+        with naming_errors(self._path):
+            out.tofile(self._file)
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import DataError
-from curate.files import atomic_file, hash_file, make_dirs
+from curate.files import atomic_file, hash_file, make_dirs, naming_errors
 from curate.shards import storage
 from curate.shards.columns import is_binarylike, is_stringlike, row_bytes
 
@@ -219,7 +219,8 @@ class _OpenFile:
         """Write one row group; the bytes of the file so far."""
         self.num_rows += group.num_rows
         if group.num_rows:
-            self._writer.write_table(group, row_group_size=group.num_rows)
+            with naming_errors(self.path):
+                self._writer.write_table(group, row_group_size=group.num_rows)
         return self._handle.tell()
 
     def finish(self) -> None:
