@@ -69,12 +69,22 @@ struct Link {
 }
 
 impl Bpe {
+    /// Forget the whole pieces that merge into one token anyway, mostly all of them: no look-up is faster.
+    #[must_use]
+    pub fn pruned(mut self) -> Self {
+        let mut whole = std::mem::take(&mut self.whole);
+        let mut work = Work::default();
+        whole.retain(|piece| std::str::from_utf8(piece).is_ok_and(|piece| self.merge(piece, &mut work) != 1));
+        Self { whole, ..self }
+    }
+
     /// Number of tokens of `piece`, which is not empty.
     #[must_use]
     pub fn count(&self, piece: &str, work: &mut Work) -> u32 {
-        if self.whole.contains(piece.as_bytes()) {
-            return 1;
-        }
+        if self.whole.contains(piece.as_bytes()) { 1 } else { self.merge(piece, work) }
+    }
+
+    fn merge(&self, piece: &str, work: &mut Work) -> u32 {
         work.ids.clear();
         self.symbols(piece, &mut work.ids);
         let bytes = matches!(self.alphabet, Alphabet::Bytes(_)).then_some(piece.as_bytes());

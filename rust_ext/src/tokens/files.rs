@@ -131,19 +131,20 @@ fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
         return Err(Error::Data(format!("no token for byte: 0x{byte:02x}")));
     }
     let alphabet = Alphabet::Bytes(alphabet(&ranks));
+    let model = Bpe {
+        merges: Merges::new(&rank_merges(&ranks), &alphabet),
+        alphabet,
+        whole: ranks.into_keys().collect(),
+        unknown: None,
+        fuse_unknown: false,
+        fallback: None,
+    };
     Ok(Native {
         added: None,
         normalizer: Normalizer::default(),
         added_normalized: None,
         steps: vec![Step::Scan(scanner)],
-        model: Model::Bpe(Bpe {
-            merges: Merges::new(&rank_merges(&ranks), &alphabet),
-            alphabet,
-            whole: ranks.into_keys().collect(),
-            unknown: None,
-            fuse_unknown: false,
-            fallback: None,
-        }),
+        model: Model::Bpe(model.pruned()),
     })
 }
 

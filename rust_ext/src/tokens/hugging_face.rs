@@ -193,14 +193,15 @@ pub fn bpe(model: &Value, is_byte_level: bool) -> Parsed<Bpe> {
         (true, true) => spelled(&keys).into_keys().collect(),
         (true, false) => keys.keys().map(|key| key.as_bytes().to_vec()).collect(),
     };
-    Ok(Bpe {
+    let model = Bpe {
         merges: Merges::new(&merges(&model["merges"], &keys)?, &alphabet),
         alphabet,
         whole,
         unknown: model["unk_token"].as_str().map(|token| id(&keys, token)).transpose()?,
         fuse_unknown: model["fuse_unk"] == true,
         fallback: byte_fallback.then(|| Box::new(std::array::from_fn(fallback))),
-    })
+    };
+    Ok(model.pruned())
 }
 
 fn ids(value: &Value) -> Parsed<Vocabulary<&str>> {
