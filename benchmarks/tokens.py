@@ -280,6 +280,7 @@ def estimate(stage: Tokens, paths: list[Path], sample_frac: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", help="not used: the peer is the installed package `tokenizers`")
     parser.add_argument("--quick", action="store_true", help="small vocabularies and little text")
     parser.add_argument("--check", action="store_true", help="compare the counts of every document instead")
     parser.add_argument("--data", type=Path, default=SHARED if SHARED.is_dir() else ROOT / "sample")
