@@ -47,9 +47,13 @@ __all__ = [
 ]
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """Write a resolved recipe as YAML."""
-    return yaml.safe_dump(json.loads(recipe.model_dump_json()), sort_keys=False, allow_unicode=False)
+def dump_recipe(recipe: Recipe, *, with_secrets: bool = True) -> str:
+    """Write a resolved recipe as YAML; without secrets the values of `storage_options` are stars."""
+    values = json.loads(recipe.model_dump_json())
+    for section in (values["input"], values["output"] or {}):
+        if not with_secrets and section.get("storage_options"):
+            section["storage_options"] = dict.fromkeys(section["storage_options"], "***")
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=False)
 
 
 def prepare(session: Session) -> None:

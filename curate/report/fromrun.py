@@ -76,7 +76,7 @@ def report_input(run: OpenRun) -> ReportInput:
         timings=_timings(run.path),
         quarantine=dict(quarantine),
         fetch=fetch,
-        recipe=dump_recipe(session.recipe),
+        recipe=dump_recipe(session.recipe, with_secrets=False),
     )
 
 
