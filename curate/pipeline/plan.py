@@ -31,7 +31,7 @@ from curate.pipeline.transform import NUM_BYTES
 from curate.runs import Draft as Files
 from curate.runs import Task
 from curate.schema import INPUT_ERRORS, NULL_TEXT
-from curate.selection.sample import hash_uniform, order_keys
+from curate.selection.sample import hash_uniform
 from curate.selection.select import REASONS, Outcome, Selector
 
 NO_REASON = 0xFFFF
@@ -320,6 +320,10 @@ class _Planner:
 
 
 def order_of(doc_ids: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
-    """Delivery order of a shuffle: a hash of seed and document, so that no shard and no worker decides it."""
+    """Delivery order of a shuffle: a hash of seed and document, so that no shard and no worker decides it.
+
+    Keys are uniform over 64 bits, so equal ranges of keys hold about as many documents.
+    """
     values = np.nan_to_num(hash_uniform(doc_ids, seed=seed, purpose="plan.order"))
-    return order_keys(values)
+    keys: npt.NDArray[np.uint64] = (values * 2.0**53).astype(np.uint64) << np.uint64(11)
+    return keys

@@ -19,7 +19,7 @@ from curate.files import atomic_file, read_json
 from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
 from curate.pipeline.resolve import ClusterFile
-from curate.pipeline.session import PieceEntry
+from curate.pipeline.session import Block, PieceEntry
 from curate.report.data import build_report
 from curate.report.explain import (
     DuplicateFacts,
@@ -58,8 +58,8 @@ def report_input(run: OpenRun) -> ReportInput:
     def parts(names: tuple[str, ...]) -> Iterable[Part]:
         known = [*session.carried.names, *session.measured_columns]
         wanted = [name for name in names if name in known]
-        for entry in session.entries:
-            yield _part(run, session, entry, wanted)
+        for block in session.blocks():
+            yield _part(run, session, block, wanted)
 
     def fetch(key: str, rows: Sequence[int]) -> list[bytes | str | None]:
         shard = next(shard for shard in session.shards if shard.key == key)
@@ -80,16 +80,16 @@ def report_input(run: OpenRun) -> ReportInput:
     )
 
 
-def _part(run: OpenRun, session: Session, entry: PieceEntry, names: list[str]) -> Part:
-    stop = entry.first_row + entry.length
+def _part(run: OpenRun, session: Session, block: Block, names: list[str]) -> Part:
+    stop = block.first_row + block.length
     source = session.recipe.input.source
-    columns = session.read_columns(entry, names)
+    columns = session.read_columns(block, names)
     sources = None
     if source is not None and source in session.carried.names:
-        sources = session.read_columns(entry, [source])[source].cast(pl.String).to_arrow()
+        sources = session.read_columns(block, [source])[source].cast(pl.String).to_arrow()
     return Part(
-        shard=entry.shard.key,
-        rows=run.plan_file.rows(entry.shard_index, start=entry.first_row, stop=stop),
+        shard=block.entry.shard.key,
+        rows=run.plan_file.rows(block.shard_index, start=block.first_row, stop=stop),
         columns=columns.to_arrow(),
         sources=sources,
     )

@@ -1,5 +1,6 @@
 """The sort behind a shuffled delivery, and pieces of more than one block of rows."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate.pipeline.plan import order_of
 from curate.pipeline.shuffle import ORDER, Shuffle
 from curate.runs import ROW_GROUP_ROWS
 
@@ -51,6 +53,14 @@ def test_a_bucket_holds_the_same_documents_whatever_the_memory(tmp_path: Path) -
         shuffle.flush()
         buckets.append([[t for part in shuffle.read(b) for t in part["text"].to_pylist()] for b in range(3)])
     assert buckets[0] == buckets[1]
+
+
+def test_equal_ranges_of_order_keys_hold_about_as_many_documents() -> None:
+    ids = pa.array([hashlib.blake2b(b"%d" % row, digest_size=16).digest() for row in range(8000)])
+    keys = order_of(ids.cast(pa.binary(16)), seed=1)
+    counts = np.bincount((keys >> np.uint64(61)).astype(np.int64), minlength=8)
+    assert counts.min() > 850 and counts.max() < 1150
+    assert not np.array_equal(keys, order_of(ids.cast(pa.binary(16)), seed=2))
 
 
 @pytest.mark.parametrize("order", ["input", "shuffle"])
