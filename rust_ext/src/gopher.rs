@@ -59,13 +59,15 @@ pub struct Gopher {
     pieces: Vec<Span>,
 }
 
-impl Default for Gopher {
-    fn default() -> Self {
+impl Gopher {
+    /// No rows yet. With `joined` repeated n-grams are compared as their words run together, as datatrove does.
+    #[must_use]
+    pub fn new(joined: bool) -> Self {
         Self {
             counts: std::array::from_fn(|_| UInt32Builder::new()),
             fracs: std::array::from_fn(|_| Float64Builder::new()),
             repeats: Repeats::default(),
-            grams: Grams::default(),
+            grams: Grams::new(joined),
             vocabulary: Vocabulary::default(),
             pieces: Vec::new(),
         }

@@ -71,12 +71,13 @@ impl Spec {
         serde_json::from_str(json).map_err(|error| Error::Config(format!("measure spec: {error}")))
     }
 
-    /// The makers of the enabled groups, in the order of their columns.
-    fn makers(&self) -> Result<Vec<Make>> {
+    /// The makers of the enabled groups, in the order of their columns; `is_given` words come from outside.
+    fn makers(&self, is_given: bool) -> Result<Vec<Make>> {
         let words = self.words;
+        let joined = is_given || words == WordMode::DatatroveEn;
         let known: [(&str, Make); 5] = [
             ("document", Box::new(|| Box::<Document>::default())),
-            ("gopher", Box::new(|| Box::<Gopher>::default())),
+            ("gopher", Box::new(move || Box::new(Gopher::new(joined)))),
             ("c4", Box::new(move || Box::new(C4::new(words)))),
             ("fineweb", Box::new(|| Box::<FineWeb>::default())),
             ("redpajama", Box::new(|| Box::<RedPajama>::default())),
@@ -103,7 +104,7 @@ impl Spec {
 /// # Errors
 /// `Error::Config` for an unknown group.
 pub fn measure(texts: &LargeBinaryArray, spec: &Spec, num_threads: usize) -> Result<RecordBatch> {
-    Pass { texts, given: None, makers: spec.makers()?, split: splitter(spec.words) }.run(num_threads)
+    Pass { texts, given: None, makers: spec.makers(false)?, split: splitter(spec.words) }.run(num_threads)
 }
 
 /// Measure every document of `texts`, with the words of each given instead of found.
@@ -117,7 +118,7 @@ pub fn measure_words(texts: &LargeBinaryArray, words: &LargeListArray, spec: &Sp
     if words.values().as_string_opt::<i64>().is_none() {
         return Err(Error::Data(format!("words must be large_string, not: {}", words.value_type())));
     }
-    Pass { texts, given: Some(words), makers: spec.makers()?, split: |_, _| () }.run(1)
+    Pass { texts, given: Some(words), makers: spec.makers(true)?, split: |_, _| () }.run(1)
 }
 
 struct Pass<'a> {

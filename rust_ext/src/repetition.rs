@@ -2,8 +2,9 @@
 //!
 //! An n-gram can occur twice only if both (n-1)-grams inside it do, so each level visits only what repeats
 //! on the level below, with two numbers as key. That compares word by word; datatrove compares the words
-//! of a 5- to 10-gram run together, where ("1", "23") equals ("12", "3"). Such places are rare and found
-//! first (`seams.rs`); only n-grams that hold one are compared as text.
+//! of a 5- to 10-gram run together, where ("1", "23") equals ("12", "3"). Where that is asked for
+//! (`Grams::new`), such places, which are rare, are found first (`seams.rs`), and only n-grams that hold one
+//! are compared as text.
 //!
 //! Cost: linear in the text; buffers are used again for the next document.
 
@@ -44,6 +45,7 @@ struct Pair {
 /// The n-gram signals of one document after another.
 #[derive(Debug)]
 pub struct Grams {
+    joined: bool,
     seed: u64,
     /// Repeated n-grams of the current level: first word, number.
     live: Vec<(u32, u32)>,
@@ -65,12 +67,15 @@ pub struct Grams {
     lengths: Vec<u32>,
 }
 
-impl Default for Grams {
-    fn default() -> Self {
+impl Grams {
+    /// Buffers without a document yet. With `joined` n-grams are equal when their words run together are.
+    #[must_use]
+    pub fn new(joined: bool) -> Self {
         let (live, grams, pairs, filter, slots, depths) = Default::default();
         let (seams, seen, has_seam, places, texts, chars, lengths) = Default::default();
         let seed = seed();
         Self {
+            joined,
             seed,
             live,
             grams,
@@ -108,7 +113,9 @@ impl Grams {
                 *slot = (self.num_chars(words, at, n) + n - 1) * count;
             }
         }
-        self.seams.find(doc.words_text.as_bytes(), words, &self.depths);
+        if self.joined {
+            self.seams.find(doc.words_text.as_bytes(), words, &self.depths);
+        }
         for (slot, n) in dup.iter_mut().zip(DUP) {
             self.next_level(n as u8);
             *slot = match self.seams.places() {
@@ -336,7 +343,7 @@ mod tests {
             &["governme", "nt", "government", "s", "governments", "ly", "governmently", "l", "y"],
             &["\u{e9}", "e", "\u{e9}e", "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxy", "z", "zz"],
         ];
-        let mut grams = Grams::default();
+        let mut grams = Grams::new(true);
         let mut vocabulary = Vocabulary::default();
         let mut segments = Segments::default();
         let mut state = 88_172_645_463_325_252u64;

@@ -11,7 +11,7 @@ use crate::text::Span;
 pub const PADDING: usize = 16;
 
 /// Buffers above this many bytes are given back after the document that needed them.
-const KEEP_BYTES: usize = 4 << 20;
+const KEEP_BYTES: usize = 32 << 20;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 const MASKS: [u128; PADDING + 1] = masks();
 

@@ -118,6 +118,13 @@ def test_ngrams_compare_the_words_run_together_as_datatrove_does():
     assert row["gopher.dup_5gram_char_frac"] == 6 / 23
 
 
+def test_ngrams_of_uax29_words_compare_word_by_word():
+    value = pa.array([b"in to x y z | into x y z q"], type=pa.large_binary())
+    assert text.measure(value, BOTH)["gopher.dup_5gram_char_frac"].to_pylist() == [0.0]
+    same = pa.array([b"in to x y z | in to x y z q"], type=pa.large_binary())
+    assert text.measure(same, BOTH)["gopher.dup_5gram_char_frac"].to_pylist() == [7 / 27]
+
+
 @given(texts, words)
 def test_document_sizes_are_their_definition(value, given_words):
     row = measure_one(value, given_words)
@@ -130,7 +137,7 @@ def test_words_are_those_of_uax29(value):
     found = text.measure(pa.array([value.encode()], type=pa.large_binary()), BOTH).to_pylist()[0]
     expected = uax29.words(value)
     assert found["document.num_words"] == len(expected)
-    assert_same(found, gopher.signals(value, expected))
+    assert_same(found, gopher.signals(value, expected, joined=False))
 
 
 @pytest.mark.parametrize(

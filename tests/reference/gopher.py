@@ -11,8 +11,11 @@ STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 MAX_WORDS = 1 << 20
 
 
-def signals(text, words):
-    """All `gopher.*` values of one document; None where a denominator is 0."""
+def signals(text, words, joined=True):
+    """All `gopher.*` values of one document; None where a denominator is 0.
+
+    `joined`: 5- to 10-grams are equal when their words run together are, as in datatrove.
+    """
     wordy = [word for word in words if any(c not in PUNCTUATION for c in word)]
     lines = text.splitlines()
     ellipses = text.count("...") + text.count("\u2026")
@@ -34,7 +37,7 @@ def signals(text, words):
     for n in (2, 3, 4):
         out[f"top_{n}gram_char_frac"] = None if many else _frac(_top(words, n), len(text))
     for n in range(5, 11):
-        out[f"dup_{n}gram_char_frac"] = None if many else _frac(_dup(words, n), len(text))
+        out[f"dup_{n}gram_char_frac"] = None if many else _frac(_dup(words, n, joined), len(text))
     return {f"gopher.{name}": value for name, value in out.items()}
 
 
@@ -67,12 +70,12 @@ def _top(words, n):
     return len(gram) * count
 
 
-def _dup(words, n):
+def _dup(words, n, joined):
     seen, chars, at = set(), 0, 0
     while at + n <= len(words):
-        gram = "".join(words[at : at + n])
+        gram = "".join(words[at : at + n]) if joined else tuple(words[at : at + n])
         if gram in seen:
-            chars += len(gram)
+            chars += sum(map(len, gram))
             at += n
         else:
             seen.add(gram)

@@ -27,7 +27,7 @@ pub fn read(path: &Path, pattern: Option<&str>) -> Result<Tokenizer> {
     let bytes = load(&path)?;
     let wrong = |what: String| Error::Data(format!("{}: {what}", path.display()));
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return tiktoken(&bytes, pattern).map(Tokenizer::Native).map_err(|error| match error {
+        return tiktoken(&bytes, pattern).map(Box::new).map(Tokenizer::Native).map_err(|error| match error {
             Error::Data(what) => wrong(what),
             config @ Error::Config(_) => config,
         });
@@ -38,7 +38,7 @@ pub fn read(path: &Path, pattern: Option<&str>) -> Result<Tokenizer> {
         if model["dropout"].as_f64().is_some_and(|dropout| dropout > 0.0) {
             return Err(wrong(format!("model.dropout makes counts random: {}", model["dropout"])));
         }
-        return parse(&json).map(Tokenizer::Native).or_else(|refusal| match refusal {
+        return parse(&json).map(Box::new).map(Tokenizer::Native).or_else(|refusal| match refusal {
             Refusal::Broken(what) => Err(wrong(what)),
             Refusal::Unknown(what) => other(&bytes).ok_or_else(|| wrong(format!("not supported: {what}"))),
         });
@@ -46,7 +46,7 @@ pub fn read(path: &Path, pattern: Option<&str>) -> Result<Tokenizer> {
     let merges = beside(&path)?;
     let lines = String::from_utf8(load(&merges)?)
         .map_err(|_| Error::Data(format!("{}: not UTF-8", merges.display())))?;
-    gpt2(&json, &lines).map(Tokenizer::Native).map_err(|refusal| match refusal {
+    gpt2(&json, &lines).map(Box::new).map(Tokenizer::Native).map_err(|refusal| match refusal {
         Refusal::Broken(what) | Refusal::Unknown(what) => wrong(what),
     })
 }

@@ -31,7 +31,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub enum Tokenizer {
     /// Every part is known here.
-    Native(Native),
+    Native(Box<Native>),
     /// Some part is not.
     #[cfg(feature = "tokenizers")]
     Fallback(fallback::Fallback),
