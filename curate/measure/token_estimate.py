@@ -10,7 +10,8 @@ IEEE arithmetic in a fixed order and its factors are rounded to 2^-20 tokens a b
 function of the sample alone. Cost: about 1 ms per pool, and a pass over the sample's columns.
 
 The built-in factors (no tokenizer given) are means over byte-level vocabularies of 50 to 200 thousand
-tokens: uncalibrated; on mixed English, code and mail they were 29 % too low. Not here: counting, and the end-of-document token.
+tokens: uncalibrated; on mixed English, code and mail
+they were 29 % too low. Not here: counting, and the end-of-document token.
 """
 
 import math
