@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-fast check format demo bench wheel clean
+.PHONY: help build test test-slow check format demo bench wheel clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,12 +37,12 @@ $(VENV)/.built: $(VENV)/.installed $(RUST)
 	$(BIN)/maturin develop --release --locked --quiet > $(VENV)/build.log
 	@touch $@
 
-test: build ## Build and run the whole test suite: Python, then the Rust core without Python.
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: build ## Build and run the test suite: Python (but what is marked slow), then the Rust core without Python.
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 	$(CARGO) test --quiet $(CARGO_FLAGS) --no-default-features
 
-test-fast: build ## Run the Python tests that are not marked slow.
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test-slow: build ## Run the tests that take minutes: 50 kills, every fault of a run, gigabytes of input under a limit.
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: build ## Formats, lints, types, stub, sizes and layers.
 	$(BIN)/ruff format --check $(wildcard $(LINTED))

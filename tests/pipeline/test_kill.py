@@ -6,7 +6,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +90,6 @@ def uninterrupted(folder: Path, *, num_copies: int) -> Reference:
     return Reference(recipe, found, seconds)
 
 
-def moments(seconds: dict[str, float], count: int, rng: random.Random) -> Iterator[tuple[str, float]]:
-    """Steps in turn, and a moment in each."""
-    for number in range(count):
-        step = STEPS[number % len(STEPS)]
-        yield step, rng.uniform(0, seconds[step])
-
-
 def kill_and_complete(folder: Path, reference: Reference, *, step: str, delay_s: float) -> str | None:
     """Kill a run, run it again and compare; the step that was killed, None where the run was faster."""
     empty(folder)
@@ -122,26 +114,36 @@ def gc(folder: Path) -> None:
 
 
 def kill_rounds(folder: Path, reference: Reference, count: int) -> Counter[str]:
+    """Kill `count` runs, each at a random moment of a step, the steps in turn; how many died in which step.
+
+    How long a step takes varies with what else the machine does: where the kill came after its step, later
+    ones come earlier.
+    """
     rng = random.Random(SEED)
-    landed: Counter[str] = Counter()
-    for step, delay_s in moments(reference.seconds, count, rng):
+    seconds, landed = dict(reference.seconds), Counter[str]()
+    for number in range(3 * count):
+        step = STEPS[number % len(STEPS)]
+        delay_s = rng.uniform(0, seconds[step])
         where = kill_and_complete(folder / "work", reference, step=step, delay_s=delay_s)
+        if where != step:
+            seconds[step] = max(delay_s, 0.01)
         landed[where or "too late"] += 1
-    print(f"kills by step: {dict(landed)}; seconds of the steps: {reference.seconds}")
+        if landed.total() - landed["too late"] == count:
+            break
+    print(f"kills by step: {dict(landed)}; seconds of the steps: {seconds}")
     return landed
 
 
 @pytest.mark.timeout(600)
 def test_a_run_that_was_killed_in_any_step_is_completed_with_the_same_bytes(tmp_path: Path) -> None:
-    reference = uninterrupted(tmp_path, num_copies=2)
-    landed = kill_rounds(tmp_path, reference, 8)
-    assert landed["measure"] and landed["write"] and landed["too late"] <= 3
+    landed = kill_rounds(tmp_path, uninterrupted(tmp_path, num_copies=2), 8)
+    assert landed.total() - landed["too late"] == 8
+    assert len(landed.keys() & set(STEPS)) >= 3, landed
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 def test_fifty_kills_over_the_whole_run_change_no_byte(tmp_path: Path) -> None:
-    reference = uninterrupted(tmp_path, num_copies=5)
-    landed = kill_rounds(tmp_path, reference, 56)
-    assert 56 - landed["too late"] >= 50
+    landed = kill_rounds(tmp_path, uninterrupted(tmp_path, num_copies=5), 50)
+    assert landed.total() - landed["too late"] == 50
     assert all(landed[step] for step in STEPS), landed
