@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{BooleanBuilder, UInt32Builder};
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter};
 
 use crate::measure::Signals;
 use crate::phrases::Phrases;
@@ -33,6 +33,8 @@ const FLAGS: [&str; 2] = ["c4.has_lorem_ipsum", "c4.has_curly_bracket"];
 
 const MAX_WORD_CHARS: usize = 1000;
 const MIN_WORDS: usize = 3;
+/// What the last character of a line has to be one of.
+const TERMINALS: [u8; 5] = *b".?!\"'";
 const LONG_LINE_CHARS: usize = 200;
 
 /// What becomes of a line.
@@ -89,7 +91,7 @@ impl Signals for C4 {
         let mut verdicts = [0usize; Verdict::Kept as usize + 1];
         let mut num_sentences = 0;
         let mut rules = Rules::new(doc.text);
-        for span in pystr::split_lines(doc.text) {
+        for span in doc.iter_python_lines() {
             let (line, verdict) = rules.judge(span, &mut found);
             verdicts[verdict as usize] += 1;
             if verdict == Verdict::Kept {
@@ -131,10 +133,6 @@ impl Signals for C4 {
         }
         columns
     }
-
-    fn reads_words(&self) -> bool {
-        false
-    }
 }
 
 fn is_long(line: &str) -> bool {
@@ -146,12 +144,13 @@ struct Rules<'a> {
     text: &'a str,
     phrases: Phrases<'a>,
     has_bracket: bool,
+    has_brace: bool,
 }
 
 impl<'a> Rules<'a> {
     fn new(text: &'a str) -> Self {
-        let has_bracket = memchr(b'[', text.as_bytes()).is_some();
-        Self { text, phrases: Phrases::new(text), has_bracket }
+        let has = |byte: u8| memchr(byte, text.as_bytes()).is_some();
+        Self { text, phrases: Phrases::new(text), has_bracket: has(b'['), has_brace: has(b'{') }
     }
 
     /// The line as datatrove would keep it, and whether it does.
@@ -160,8 +159,11 @@ impl<'a> Rules<'a> {
         if has_too_long_word(stripped) {
             return (Cow::Borrowed(stripped), Verdict::TooLongWord);
         }
+        if stripped.as_bytes().last().is_some_and(|&byte| never_ends_sentence(byte)) {
+            return (Cow::Borrowed(stripped), Verdict::NoTerminalPunct);
+        }
         let clean = if self.has_bracket { without_citations(stripped) } else { Cow::Borrowed(stripped) };
-        let verdict = if !clean.ends_with(['.', '?', '!', '"', '\'']) || clean.ends_with("...") {
+        let verdict = if !clean.ends_with(TERMINALS.map(char::from)) || clean.ends_with("...") {
             Verdict::NoTerminalPunct
         } else if pystr::split(stripped).take(MIN_WORDS).count() < MIN_WORDS {
             Verdict::TooFewWords
@@ -169,7 +171,7 @@ impl<'a> Rules<'a> {
             let edited = matches!(clean, Cow::Owned(_)).then_some(clean.as_ref());
             let mentions = self.phrases.within(line, edited);
             found.lorem_ipsum |= mentions.lorem_ipsum;
-            found.curly_bracket |= !mentions.javascript && memchr(b'{', clean.as_bytes()).is_some();
+            found.curly_bracket |= self.has_brace && !mentions.javascript && clean.contains('{');
             match (mentions.javascript, mentions.policy) {
                 (true, _) => Verdict::Javascript,
                 (false, true) => Verdict::Policy,
@@ -180,6 +182,12 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Whether a line that ends in this byte has no end of a sentence there: a bracket may end a citation, which
+/// is not looked at.
+fn never_ends_sentence(byte: u8) -> bool {
+    !TERMINALS.contains(&byte) && byte != b']'
+}
+
 fn has_too_long_word(line: &str) -> bool {
     let is_too_long = |word: &str| word.len() > MAX_WORD_CHARS && pystr::len(word) > MAX_WORD_CHARS;
     line.len() > MAX_WORD_CHARS && pystr::split(line).any(is_too_long)
@@ -187,7 +195,7 @@ fn has_too_long_word(line: &str) -> bool {
 
 /// Wikipedia's marks in brackets: `[12]`, `[]`, `[edit]`, `[citation needed]`, by position.
 fn citations(line: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
-    memmem::find_iter(line.as_bytes(), b"[").filter_map(|start| {
+    memchr_iter(b'[', line.as_bytes()).filter_map(|start| {
         let inside = line.get(start + 1..)?;
         let length = match inside.find(|c| !pystr::is_digit(c)) {
             Some(digits) if inside.as_bytes()[digits] == b']' => digits + 1,

@@ -8,7 +8,7 @@ use arrow_array::builder::{FixedSizeBinaryBuilder, UInt32Builder};
 use crate::hash;
 use crate::measure::Signals;
 use crate::sentences;
-use crate::text::Views;
+use crate::text::{Reads, Views};
 
 const COUNTS: [&str; 6] = [
     "document.num_bytes",
@@ -59,6 +59,10 @@ impl Signals for Document {
             columns.push(((*name).into(), Arc::new(column.finish())));
         }
         columns
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { words: true, repeated_lines: false }
     }
 }
 

@@ -9,9 +9,8 @@ use arrow_array::ArrayRef;
 use arrow_array::builder::{Float64Builder, UInt32Builder};
 
 use crate::measure::Signals;
-use crate::ngram::NGrams;
 use crate::pystr;
-use crate::text::{Span, Views};
+use crate::text::{Reads, Views};
 
 const NUM_LINES: &str = "fineweb.num_lines";
 const FRACTIONS: [&str; 4] = [
@@ -26,26 +25,20 @@ const SHORT_LINE_CHARS: usize = 30;
 /// The `fineweb.*` columns.
 #[derive(Default)]
 pub struct FineWeb {
-    lines: Vec<Span>,
-    numbers: NGrams,
     num_lines: UInt32Builder,
     fractions: [Float64Builder; FRACTIONS.len()],
 }
 
 impl Signals for FineWeb {
     fn push(&mut self, doc: &Views<'_>) {
-        self.lines.clear();
-        self.lines.extend(doc.lines.iter().filter(|line| !is_blank(line.of(doc.text))));
-        let lines = || self.lines.iter().map(|line| line.of(doc.text));
-        let punct = lines().filter(|line| line.chars().next_back().is_some_and(pystr::is_terminal)).count();
-        let short = lines().filter(|line| is_short(line)).count();
+        let lines = Lines::of(doc);
         let newlines = doc.lines.len() - 1;
-        let num_lines = self.lines.len();
+        let num_lines = lines.all;
         self.num_lines.append_value(u32::try_from(num_lines).unwrap_or(u32::MAX));
         let values = [
-            ratio(punct, num_lines),
-            ratio(short, num_lines),
-            ratio(self.repeated_chars(doc.text), doc.num_chars - newlines).filter(|_| num_lines > 0),
+            ratio(lines.punct, num_lines),
+            ratio(lines.short, num_lines),
+            ratio(lines.repeated_chars, doc.num_chars - newlines).filter(|_| num_lines > 0),
             ratio(newlines, doc.words.len()),
         ];
         for (column, value) in self.fractions.iter_mut().zip(values) {
@@ -66,25 +59,36 @@ impl Signals for FineWeb {
         }
         columns
     }
+
+    fn reads(&self) -> Reads {
+        Reads { words: true, repeated_lines: true }
+    }
 }
 
-impl FineWeb {
+/// What the rules ask of the lines that are not blank.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lines {
+    all: usize,
+    /// With the end of a sentence as their last character.
+    punct: usize,
+    short: usize,
     /// Characters of the lines that were there before.
-    fn repeated_chars(&mut self, text: &str) -> usize {
-        self.numbers.number(text.as_bytes(), &self.lines);
-        if self.numbers.counts().len() == self.lines.len() {
-            return 0;
-        }
-        let mut num_seen = 0;
-        let mut chars = 0;
-        for (&id, line) in self.numbers.ids().iter().zip(&self.lines) {
-            if id == num_seen {
-                num_seen += 1;
-            } else {
-                chars += pystr::len(line.of(text));
+    repeated_chars: usize,
+}
+
+impl Lines {
+    fn of(doc: &Views<'_>) -> Self {
+        let mut out = Self::default();
+        for (line, &is_repeated) in doc.iter_lines().zip(doc.repeated_lines) {
+            if is_blank(line) {
+                continue;
             }
+            out.all += 1;
+            out.punct += usize::from(line.chars().next_back().is_some_and(pystr::is_terminal));
+            out.short += usize::from(is_short(line));
+            out.repeated_chars += if is_repeated { pystr::len(line) } else { 0 };
         }
-        chars
+        out
     }
 }
 
@@ -107,6 +111,7 @@ fn ratio(part: usize, whole: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Segments;
 
     #[test]
     fn short_lines_are_counted_in_characters() {
@@ -116,10 +121,9 @@ mod tests {
 
     #[test]
     fn repeated_lines_count_from_the_second_occurrence() {
-        let text = "abcabab";
-        let spans = [(0, 1), (1, 2), (3, 4), (4, 5), (2, 3), (5, 7)];
-        let lines = spans.map(|(start, end)| Span { start, end }).to_vec();
-        let mut group = FineWeb { lines, ..FineWeb::default() };
-        assert_eq!(group.repeated_chars(text), 2);
+        let text = "a\nbc\n \nbc\n\u{e9}.\na\n \n\u{e9}.";
+        let mut segments = Segments::default();
+        let doc = segments.view(text, |_, _| (), FineWeb::default().reads());
+        assert_eq!(Lines::of(&doc), Lines { all: 6, punct: 2, short: 6, repeated_chars: 5 });
     }
 }

@@ -12,10 +12,10 @@ use memchr::{memchr_iter, memmem};
 use crate::measure::Signals;
 use crate::ngram::MAX_WORDS;
 use crate::pystr;
-use crate::repeats::Repeats;
+use crate::repeats::{self, Repeats};
 use crate::repetition::{DUP, Grams, TOP};
-use crate::text::{Span, Views, count_chars};
-use crate::vocabulary::{Entry, Vocabulary};
+use crate::text::{Reads, Span, Views, count_chars};
+use crate::vocabulary::Vocabulary;
 
 const ELLIPSIS: char = '\u{2026}';
 const BULLETS: [char; 2] = ['\u{2022}', '-'];
@@ -57,6 +57,7 @@ pub struct Gopher {
     grams: Grams,
     vocabulary: Vocabulary,
     pieces: Vec<Span>,
+    repeated: Vec<bool>,
 }
 
 impl Gopher {
@@ -70,6 +71,7 @@ impl Gopher {
             grams: Grams::new(joined),
             vocabulary: Vocabulary::default(),
             pieces: Vec::new(),
+            repeated: Vec::new(),
         }
     }
 }
@@ -77,10 +79,10 @@ impl Gopher {
 impl Signals for Gopher {
     fn push(&mut self, doc: &Views<'_>) {
         self.vocabulary.load(doc.words_text.as_bytes(), doc.words);
-        let words = Words::of(doc, self.vocabulary.entries());
+        let words = Words::of(doc, &self.vocabulary);
         let lines = Lines::of(doc);
         let num_words = doc.words.len();
-        let (num_lines, dup_lines, dup_line_chars) = self.lines(doc);
+        let (num_lines, dup_lines, dup_line_chars) = count_lines(doc);
         let (num_paras, dup_paras, dup_para_chars) = self.paragraphs(doc);
         let fracs = [
             frac(words.chars, words.wordy),
@@ -117,20 +119,13 @@ impl Signals for Gopher {
         columns.extend(fracs.map(|(name, column)| ((*name).into(), Arc::new(column.finish()) as ArrayRef)));
         columns
     }
+
+    fn reads(&self) -> Reads {
+        Reads { words: true, repeated_lines: true }
+    }
 }
 
 impl Gopher {
-    /// Pieces between runs of `\n`: how many, how many are repeats, characters of those.
-    fn lines(&mut self, doc: &Views<'_>) -> (usize, usize, usize) {
-        self.pieces.clear();
-        self.pieces.extend(doc.lines.iter().filter(|line| line.num_bytes() > 0));
-        let at_start = usize::from(doc.text.starts_with('\n'));
-        let at_end = usize::from(doc.text.ends_with('\n') || doc.text.is_empty());
-        let (repeats, chars) = self.repeats.count(doc.text, &self.pieces);
-        // The pieces before a first and after a last newline are both empty, so they are equal.
-        (self.pieces.len() + at_start + at_end, repeats + at_start * at_end, chars)
-    }
-
     /// Pieces between runs of two or more `\n` of the stripped text: how many, repeats, characters of those.
     fn paragraphs(&mut self, doc: &Views<'_>) -> (usize, usize, usize) {
         let text = pystr::strip(doc.text);
@@ -148,18 +143,37 @@ impl Gopher {
             }
         }
         self.pieces.push(Span::new(start, bytes.len()));
-        let (repeats, chars) = self.repeats.count(text, &self.pieces);
+        self.repeated.clear();
+        self.repeats.mark(text, &self.pieces, &mut self.repeated);
+        let (repeats, chars) = repeats::total(text, &self.pieces, &self.repeated);
         (self.pieces.len(), repeats, chars)
     }
 
     fn gram_fracs(&mut self, doc: &Views<'_>) -> [Option<f64>; TOP.len() + DUP.len()] {
         let mut out = [None; TOP.len() + DUP.len()];
         if doc.words.len() <= MAX_WORDS && doc.num_chars > 0 {
-            let values = self.grams.measure(doc, &self.vocabulary);
+            let values = self.grams.measure(doc, &mut self.vocabulary);
             out.iter_mut().zip(values).for_each(|(slot, value)| *slot = frac(value, doc.num_chars));
         }
         out
     }
+}
+
+/// Pieces between runs of `\n`: how many, how many are repeats, characters of those.
+fn count_lines(doc: &Views<'_>) -> (usize, usize, usize) {
+    let mut found = (0, 0, 0);
+    for (line, &is_repeated) in doc.lines.iter().zip(doc.repeated_lines) {
+        let is_piece = line.num_bytes() > 0;
+        found.0 += usize::from(is_piece);
+        if is_piece && is_repeated {
+            found.1 += 1;
+            found.2 += count_chars(line.of(doc.text));
+        }
+    }
+    let at_start = usize::from(doc.text.starts_with('\n'));
+    let at_end = usize::from(doc.text.ends_with('\n') || doc.text.is_empty());
+    // The pieces before a first and after a last newline are both empty, so they are equal.
+    (found.0 + at_start + at_end, found.1 + at_start * at_end, found.2)
 }
 
 /// Null where the denominator is 0.
@@ -188,10 +202,10 @@ struct Words {
 }
 
 impl Words {
-    fn of(doc: &Views<'_>, entries: &[Entry]) -> Self {
+    fn of(doc: &Views<'_>, words: &Vocabulary) -> Self {
         let mut out = Self::default();
-        for entry in entries {
-            out.add(entry.span.of(doc.words_text), entry.count as usize);
+        for (span, &count) in words.spans().iter().zip(words.counts()) {
+            out.add(span.of(doc.words_text), count as usize);
         }
         out
     }
@@ -231,14 +245,7 @@ struct Lines {
 impl Lines {
     fn of(doc: &Views<'_>) -> Self {
         let mut out = Self::default();
-        if pystr::has_other_breaks(doc.text) {
-            pystr::split_lines(doc.text).for_each(|line| out.add(line.of(doc.text)));
-        } else {
-            // Nothing follows the last line break, so there is no line there.
-            let (last, others) = doc.lines.split_last().map_or((None, &[][..]), |(l, o)| (Some(l), o));
-            let last = last.filter(|line| line.num_bytes() > 0);
-            others.iter().chain(last).for_each(|line| out.add(line.of(doc.text)));
-        }
+        doc.iter_python_lines().for_each(|line| out.add(line.of(doc.text)));
         out
     }
 

@@ -23,6 +23,7 @@ pub mod repetition;
 pub mod sample;
 pub mod seams;
 pub mod sentences;
+pub mod simd;
 pub mod text;
 pub mod tokens;
 pub mod uax29;

@@ -21,7 +21,7 @@ use crate::fineweb::FineWeb;
 use crate::gopher::Gopher;
 use crate::pool;
 use crate::redpajama::RedPajama;
-use crate::text::{MAX_TEXT_BYTES, Segments, Split, Views, WordMode, splitter};
+use crate::text::{MAX_TEXT_BYTES, Reads, Segments, Split, Views, WordMode, splitter};
 use crate::tokens::Counter;
 
 /// Column that is true where the text is not valid UTF-8; the first of every pass.
@@ -40,9 +40,9 @@ pub trait Signals: Send {
     fn push_null(&mut self);
     /// The columns, in a fixed order, with as many rows as were pushed.
     fn finish(self: Box<Self>) -> Vec<(String, ArrayRef)>;
-    /// Whether `push` reads the words; a pass in which no group does has none.
-    fn reads_words(&self) -> bool {
-        true
+    /// What `push` reads beside the lines; a pass has nothing that no group reads.
+    fn reads(&self) -> Reads {
+        Reads::default()
     }
 }
 
@@ -143,7 +143,7 @@ impl Pass<'_> {
 
     fn measure_rows(&self, rows: Range<usize>) -> Columns {
         let mut groups: Vec<_> = self.makers.iter().map(|make| make()).collect();
-        let split = groups.iter().any(|group| group.reads_words()).then_some(self.split);
+        let reads = groups.iter().map(|group| group.reads()).fold(Reads::default(), Reads::or);
         let mut invalid = BooleanBuilder::with_capacity(rows.len());
         let mut segments = Segments::default();
         for row in rows {
@@ -152,7 +152,7 @@ impl Pass<'_> {
             invalid.append_value(matches!(text, Some(Err(_))));
             match text {
                 Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
-                    let doc = self.view(row, text, split, &mut segments);
+                    let doc = self.view(row, text, reads, &mut segments);
                     groups.iter_mut().for_each(|group| group.push(&doc));
                 }
                 _ => groups.iter_mut().for_each(|group| group.push_null()),
@@ -163,19 +163,13 @@ impl Pass<'_> {
         columns
     }
 
-    fn view<'a>(
-        &self,
-        row: usize,
-        text: &'a str,
-        split: Option<Split>,
-        segments: &'a mut Segments,
-    ) -> Views<'a> {
+    fn view<'a>(&self, row: usize, text: &'a str, reads: Reads, segments: &'a mut Segments) -> Views<'a> {
         match self.given {
-            None => segments.view(text, split),
+            None => segments.view(text, self.split, reads),
             Some(lists) => {
                 let list = lists.value(row);
                 let words = list.as_string_opt::<i64>().into_iter().flat_map(|words| words.iter().flatten());
-                segments.view_given(text, words)
+                segments.view_given(text, words, reads)
             }
         }
     }

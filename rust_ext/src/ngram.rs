@@ -204,18 +204,21 @@ pub fn fold(a: u64, b: u64) -> u64 {
 /// Hash bytes for a table that compares what it finds.
 #[must_use]
 pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let (chunks, rest) = bytes.as_chunks::<8>();
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let (pairs, rest) = bytes.as_chunks::<16>();
     let mut state = seed ^ bytes.len() as u64;
-    for chunk in chunks {
-        state = fold(state ^ u64::from_le_bytes(*chunk), MULTIPLIER);
+    for pair in pairs {
+        let [low, high] = [pair.first_chunk(), pair.last_chunk()].map(|half| half.map_or(0, word));
+        state = fold(state ^ low, high ^ MULTIPLIER);
     }
-    if let (Some(head), Some(tail)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        let both = u64::from(u32::from_le_bytes(*head)) << 32 | u64::from(u32::from_le_bytes(*tail));
-        state ^= both;
+    let (low, high) = if let (Some(head), Some(tail)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+        (word(head), word(tail))
+    } else if let (Some(head), Some(tail)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)))
     } else {
-        state ^= rest.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-    }
-    fold(state, MULTIPLIER)
+        (rest.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)), 0)
+    };
+    fold(fold(state ^ low, high ^ MULTIPLIER), MULTIPLIER)
 }
 
 #[cfg(test)]

@@ -1,42 +1,60 @@
 //! The phrases that C4's rules look for, found lazily from left to right and in any case of letters.
 
-use memchr::memchr2_iter;
-
+use crate::simd::{BLOCK, block_at};
 use crate::text::Span;
 
 /// One of several heads, then a tail; both lower-case ASCII.
 struct Phrase {
     heads: &'static [&'static str],
     tail: &'static str,
-    /// Position in `tail` of its rarest letter in English: what the search stops at.
+    /// Position in `tail` of two letters that are rare together in English: what the search stops at.
     rare: usize,
 }
 
 const LOREM_IPSUM: Phrase = Phrase { heads: &[""], tail: "lorem ipsum", rare: 7 };
 const JAVASCRIPT: Phrase = Phrase { heads: &[""], tail: "javascript", rare: 0 };
 const POLICY: [Phrase; 3] = [
-    Phrase { heads: &["privacy ", "cookie "], tail: "policy", rare: 0 },
+    Phrase { heads: &["privacy ", "cookie "], tail: "policy", rare: 4 },
     Phrase { heads: &["use ", "uses ", "use of "], tail: "cookies", rare: 3 },
-    Phrase { heads: &[""], tail: "terms of use", rare: 7 },
+    Phrase { heads: &[""], tail: "terms of use", rare: 3 },
 ];
 
 impl Phrase {
     /// The first occurrence that starts at `from` or later.
     fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let letter = self.tail.as_bytes()[self.rare];
-        let rest = text.get(from..)?;
-        memchr2_iter(letter, letter.to_ascii_uppercase(), rest).find_map(|at| {
-            let tail = at.checked_sub(self.rare)?;
-            let end = tail + self.tail.len();
-            if !rest.get(tail..end)?.eq_ignore_ascii_case(self.tail.as_bytes()) {
-                return None;
+        let tail = self.tail.as_bytes();
+        let (first, second) = (tail[self.rare], tail[self.rare + 1]);
+        let text_from = text.get(from..)?;
+        let mut at = 0;
+        while at < text_from.len() {
+            let (block, _) = block_at(text_from, at);
+            let mut pairs = block.letter(first) & block.letter(second) >> 1;
+            while pairs != 0 {
+                let found = self.at(text_from, at + pairs.trailing_zeros() as usize);
+                if let Some((start, end)) = found {
+                    return Some((from + start, from + end));
+                }
+                pairs &= pairs - 1;
             }
-            let ends = |head: &&&str| {
-                let start = tail.checked_sub(head.len());
-                start.is_some_and(|start| rest[start..tail].eq_ignore_ascii_case(head.as_bytes()))
-            };
-            self.heads.iter().find(ends).map(|head| (from + tail - head.len(), from + end))
-        })
+            // The last byte may be the first of a pair.
+            at += BLOCK - 1;
+        }
+        None
+    }
+
+    /// The phrase whose rare pair is at `pair`.
+    #[cold]
+    fn at(&self, text: &[u8], pair: usize) -> Option<(usize, usize)> {
+        let tail = pair.checked_sub(self.rare)?;
+        let end = tail + self.tail.len();
+        if !text.get(tail..end)?.eq_ignore_ascii_case(self.tail.as_bytes()) {
+            return None;
+        }
+        let ends = |head: &&&str| {
+            let start = tail.checked_sub(head.len());
+            start.is_some_and(|start| text[start..tail].eq_ignore_ascii_case(head.as_bytes()))
+        };
+        self.heads.iter().find(ends).map(|head| (tail - head.len(), end))
     }
 
     fn is_in(&self, lower: &str) -> bool {
@@ -120,5 +138,27 @@ fn mentions(lower: &str) -> Mentions {
         lorem_ipsum: LOREM_IPSUM.is_in(lower),
         javascript: JAVASCRIPT.is_in(lower),
         policy: POLICY.iter().any(|phrase| phrase.is_in(lower)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phrases_are_found_wherever_blocks_end() {
+        for phrase in [LOREM_IPSUM, JAVASCRIPT].iter().chain(&POLICY) {
+            for head in phrase.heads {
+                for before in 0..140 {
+                    let whole = format!("{head}{}", phrase.tail);
+                    let text = format!("{}{}.", "-".repeat(before), whole.to_uppercase());
+                    let expected = Some((before, before + whole.len()));
+                    assert_eq!(phrase.find(text.as_bytes(), 0), expected, "{text}");
+                    assert_eq!(phrase.find(text.as_bytes(), before), expected, "{text}");
+                    assert_eq!(phrase.find(text.as_bytes(), before + 1), None, "{text}");
+                    assert_eq!(phrase.find(&text.as_bytes()[..text.len() - 2], 0), None, "{text}");
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, CodePointMapDataBorrowed};
 use memchr::memchr;
 
+use crate::simd::{BLOCK, block_at};
 use crate::text::Span;
 
 const SPACE: u8 = 1;
@@ -223,11 +224,22 @@ fn find_break(text: &str) -> (usize, usize) {
 /// Whether lines of `text` end by anything but `\n`, that is whether `splitlines` differs from a split at `\n`.
 #[must_use]
 pub fn has_other_breaks(text: &str) -> bool {
-    // Sums of 0 and 1 in bytes, without an early exit, so that whole registers are compared at once.
-    let is_break = |byte: u8| u8::from(byte.wrapping_sub(0x0b) < 3) | u8::from(byte.wrapping_sub(0x1c) < 3);
-    let in_ascii = |chunk: &[u8]| chunk.iter().fold(0, |found, &byte| found | is_break(byte)) != 0;
-    text.as_bytes().chunks(512).any(in_ascii)
-        || (!text.is_ascii() && ["\u{85}", "\u{2028}", "\u{2029}"].iter().any(|&c| text.contains(c)))
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (block, _) = block_at(bytes, at);
+        let mut found = block.within(0x0b, 0x0d) | block.within(0x1c, 0x1e);
+        if block.high() != 0 {
+            found |= block.any_of([0x85]) & block.any_of([0xc2]) << 1;
+            found |= block.any_of([0xa8, 0xa9]) & block.any_of([0x80]) << 1 & block.any_of([0xe2]) << 2;
+        }
+        if found != 0 {
+            return true;
+        }
+        // The last two bytes may start a character of three.
+        at += BLOCK - 2;
+    }
+    false
 }
 
 /// Ends of sentences outside ASCII.
@@ -291,6 +303,14 @@ mod tests {
             lines("\u{85}a\u{2028}b\u{2029}\u{1c}c\u{1f}d\u{b}e"),
             ["", "a", "b", "", "c\u{1f}d", "e"]
         );
+        for before in 0..140 {
+            for (end, is_other) in
+                [("\u{85}", true), ("\u{2029}", true), ("\u{1d}", true), ("\u{2026}\u{5}", false)]
+            {
+                let text = format!("{}{end}", "-\n".repeat(before / 2) + &"-".repeat(before % 2));
+                assert_eq!(has_other_breaks(&text), is_other, "{text:?}");
+            }
+        }
         assert!(has_other_breaks("a\u{2028}") && has_other_breaks("a\r\n") && !has_other_breaks("a\n\u{e9}"));
     }
 

@@ -93,10 +93,6 @@ impl Signals for RedPajama {
         }
         columns
     }
-
-    fn reads_words(&self) -> bool {
-        false
-    }
 }
 
 impl RedPajama {

@@ -18,26 +18,25 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Number of `pieces` of `text` that equal an earlier one, and their characters together.
-    pub fn count(&mut self, text: &str, pieces: &[Span]) -> (usize, usize) {
-        if pieces.len() < 2 {
-            return (0, 0);
-        }
+    /// For each of the `pieces` of `text`, append whether it equals an earlier one.
+    pub fn mark(&mut self, text: &str, pieces: &[Span], repeated: &mut Vec<bool>) {
         let mask = clear(&mut self.slots, 2 * pieces.len());
-        let mut found = (0, 0);
         for (piece, number) in pieces.iter().zip(1u64..) {
             let bytes = piece.of(text).as_bytes();
             let hash = hash(self.seed, bytes);
             let same = |number: u64| {
                 pieces.get(number as usize - 1).is_some_and(|other| other.of(text).as_bytes() == bytes)
             };
-            if seen_before(&mut self.slots, mask, hash, number, same) {
-                found.0 += 1;
-                found.1 += count_chars(piece.of(text));
-            }
+            repeated.push(seen_before(&mut self.slots, mask, hash, number, same));
         }
-        found
     }
+}
+
+/// Number of the repeated pieces and their characters together.
+#[must_use]
+pub fn total(text: &str, pieces: &[Span], repeated: &[bool]) -> (usize, usize) {
+    let found = pieces.iter().zip(repeated).filter(|(_, repeated)| **repeated);
+    found.fold((0, 0), |(count, chars), (piece, _)| (count + 1, chars + count_chars(piece.of(text))))
 }
 
 /// Look up `hash` in a table of (high half of the hash, number); put `number` there if nothing is the `same`.

@@ -10,7 +10,7 @@
 
 use crate::ngram::fold;
 use crate::text::Span;
-use crate::vocabulary::{Entry, Vocabulary, clear, seed};
+use crate::vocabulary::{Vocabulary, clear, head, seed};
 
 /// Words in the shortest lists that are compared.
 const MIN_WORDS: usize = 5;
@@ -49,6 +49,8 @@ pub struct Seams {
     candidates: Vec<Candidate>,
     /// Hash of a text, `FLAG`, the word starts inside it.
     slots: Vec<u64>,
+    /// The different words of 8 bytes or more, with their numbers.
+    long: Vec<(u32, Span)>,
     extensions: Vec<(u32, u32)>,
     kinds: Vec<u8>,
     places: Vec<u32>,
@@ -57,9 +59,22 @@ pub struct Seams {
 impl Default for Seams {
     fn default() -> Self {
         let (bits, marks, windows, short_at, short, candidates) = Default::default();
-        let (slots, extensions, kinds, places) = Default::default();
+        let (slots, long, extensions, kinds, places) = Default::default();
         let seed = seed();
-        Self { seed, bits, marks, windows, short_at, short, candidates, slots, extensions, kinds, places }
+        Self {
+            seed,
+            bits,
+            marks,
+            windows,
+            short_at,
+            short,
+            candidates,
+            slots,
+            long,
+            extensions,
+            kinds,
+            places,
+        }
     }
 }
 
@@ -207,7 +222,7 @@ impl Seams {
         }
         // 1: extended by another word. 2: goes on as such a word does somewhere, or is such a word.
         self.kinds.clear();
-        self.kinds.resize(words.entries().len(), 0);
+        self.kinds.resize(words.spans().len(), 0);
         for &(shorter, _) in &self.extensions {
             self.kinds[shorter as usize] = 1;
         }
@@ -219,7 +234,7 @@ impl Seams {
             let rest = words.joined().get(words.starts()[at] as usize..).unwrap_or(&[]);
             let first = self.extensions.partition_point(|pair| pair.0 < id);
             for &(_, longer) in self.extensions[first..].iter().take_while(|pair| pair.0 == id) {
-                let span = words.entries()[longer as usize].span;
+                let span = words.spans()[longer as usize];
                 if text.get(span.start as usize..span.end as usize).is_some_and(|word| rest.starts_with(word))
                 {
                     self.kinds[longer as usize] |= 2;
@@ -239,20 +254,21 @@ impl Seams {
     /// Pairs of long words of which the second starts with the first.
     fn find_extensions(&mut self, text: &[u8], words: &Vocabulary) {
         self.extensions.clear();
-        let entries = words.entries();
+        self.long.clear();
+        let long = (0u32..).zip(words.spans().iter().copied());
+        self.long.extend(long.filter(|(_, span)| span.num_bytes() >= WINDOW));
         // One bit for each hash of a long word; unequal words may share it.
-        let mask = 64 * clear(&mut self.slots, words.long().len()) + 63;
-        for &id in words.long() {
-            let entry = &entries[id as usize];
-            let bit = self.extension(entry, entry.span.num_bytes()) & mask;
+        let mask = 64 * clear(&mut self.slots, self.long.len()) + 63;
+        for &(_, span) in &self.long {
+            let bit = self.extension(head(text, span), span.num_bytes()) & mask;
             self.slots[bit / 64] |= 1 << (bit % 64);
         }
-        for &id in words.long() {
-            let entry = &entries[id as usize];
-            for length in WINDOW..entry.span.num_bytes() {
-                let bit = self.extension(entry, length) & mask;
+        for &(id, span) in &self.long {
+            let head = head(text, span);
+            for length in WINDOW..span.num_bytes() {
+                let bit = self.extension(head, length) & mask;
                 if self.slots[bit / 64] >> (bit % 64) & 1 != 0 {
-                    let start = entry.span.start;
+                    let start = span.start;
                     let shorter = words.find(text, Span { start, end: start + length as u32 });
                     self.extensions.extend(shorter.map(|shorter| (shorter, id)));
                 }
@@ -262,8 +278,8 @@ impl Seams {
     }
 
     #[inline]
-    fn extension(&self, entry: &Entry, length: usize) -> usize {
-        fold(entry.head[0] ^ self.seed, MULTIPLIER.wrapping_add(2 * length as u64)) as usize
+    fn extension(&self, head: u64, length: usize) -> usize {
+        fold(head ^ self.seed, MULTIPLIER.wrapping_add(2 * length as u64)) as usize
     }
 }
 

@@ -5,61 +5,86 @@
 //! white space or the end of the text follows, closing quotes and brackets between them allowed. So `3.14`
 //! and `example.org` are not cut, and `Mr. Smith` is.
 
-use memchr::memchr3_iter;
-
 use crate::pystr::{is_space, is_terminal, is_word};
+use crate::simd::{Block, block_at, low_bits};
 
 /// Count the sentences of `text`.
 #[must_use]
 pub fn count(text: &str) -> usize {
-    if text.is_ascii() { count_ascii(text.as_bytes()) } else { count_wide(text) }
-}
-
-/// As `count_wide`, looking only at what follows a terminal and at what starts a sentence.
-fn count_ascii(text: &[u8]) -> usize {
-    let is_word = |byte: &u8| is_word(char::from(*byte));
-    let has_word = |from: usize, to: usize| text.get(from..to).is_some_and(|text| text.iter().any(is_word));
-    let mut count = 0;
-    let mut start = 0;
-    let mut checked = 0;
-    for at in memchr3_iter(b'.', b'!', b'?', text) {
-        if at < checked {
-            continue;
-        }
-        let rest = text.get(at..).unwrap_or(&[]);
-        let Some(stop) = rest.iter().position(|byte| is_word(byte) || is_space(char::from(*byte))) else {
-            break;
-        };
-        checked = at + stop;
-        if !rest.get(stop).is_some_and(is_word) {
-            count += usize::from(has_word(start, at));
-            start = checked;
+    let bytes = text.as_bytes();
+    let mut counter = Counter::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let (block, num_bytes) = block_at(bytes, at);
+        let num_plain = num_bytes.min(block.high().trailing_zeros() as usize);
+        counter.block(&block, num_plain);
+        at += num_plain;
+        // What is not ASCII, and what is close behind it, one by one.
+        while let Some(rest) = text.get(at..)
+            && !rest.as_bytes()[..rest.len().min(16)].is_ascii()
+            && let Some(c) = rest.chars().next()
+        {
+            counter.character(c);
+            at += c.len_utf8();
         }
     }
-    count + usize::from(has_word(start, text.len()))
+    counter.num_ended + usize::from(counter.has_word)
 }
 
-fn count_wide(text: &str) -> usize {
-    let mut count = 0;
-    let mut has_word = false;
-    let mut may_end = false;
-    for c in text.chars() {
+/// The sentences that ended so far, and the one at hand.
+#[derive(Default)]
+struct Counter {
+    num_ended: usize,
+    /// It holds a letter or number.
+    has_word: bool,
+    /// A terminal was met, and then neither a letter or number nor white space.
+    may_end: bool,
+}
+
+impl Counter {
+    /// Take up the first `num_plain` bytes of a block, which are ASCII.
+    ///
+    /// Additions carry what was met from the bit where it was to the next bit that is free of it: a terminal
+    /// over what is no word and no space, then a word up to the next end of a sentence.
+    #[inline]
+    fn block(&mut self, block: &Block, num_plain: usize) {
+        let plain = low_bits(num_plain);
+        let spaces = (block.any_of([b' ']) | block.within(b'\t', b'\r') | block.within(0x1c, 0x1f)) & plain;
+        let words = (block.letters() | block.within(b'0', b'9') | block.any_of([b'_'])) & plain;
+        let terminals = block.any_of([b'.', b'!', b'?']) & plain;
+        let others = !(spaces | words);
+        let (stops, may_end) = add(others, terminals, self.may_end);
+        let ends = stops & spaces;
+        let (reached, has_word) = add(!ends, words, self.has_word);
+        self.num_ended += (reached & ends).count_ones() as usize;
+        (self.may_end, self.has_word) = (may_end, has_word);
+    }
+
+    #[inline]
+    fn character(&mut self, c: char) {
         let ends = if is_terminal(c) {
-            may_end = true;
+            self.may_end = true;
             !c.is_ascii()
         } else if is_word(c) {
-            has_word = true;
-            may_end = false;
+            self.has_word = true;
+            self.may_end = false;
             false
         } else {
-            may_end && is_space(c)
+            self.may_end && is_space(c)
         };
         if ends {
-            count += usize::from(has_word);
-            (has_word, may_end) = (false, false);
+            self.num_ended += usize::from(self.has_word);
+            (self.has_word, self.may_end) = (false, false);
         }
     }
-    count + usize::from(has_word)
+}
+
+/// The sum, and whether it overflows.
+#[inline]
+fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
+    let (sum, over) = a.overflowing_add(b);
+    let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+    (sum, over | over_again)
 }
 
 #[cfg(test)]
@@ -79,7 +104,30 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(count(text), expected, "{text}");
-            assert_eq!(count_wide(text), expected, "{text}");
+            assert_eq!(one_by_one(text), expected, "{text}");
+        }
+    }
+
+    fn one_by_one(text: &str) -> usize {
+        let mut counter = Counter::default();
+        text.chars().for_each(|c| counter.character(c));
+        counter.num_ended + usize::from(counter.has_word)
+    }
+
+    #[test]
+    fn blocks_count_what_characters_one_by_one_do() {
+        let alphabet: Vec<char> =
+            "aZ09_...!?!?\"') -\n\t\u{1c}\u{0}    \u{e9}\u{a0}\u{3002}\u{2026}".chars().collect();
+        let mut state = 1u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % bound
+        };
+        for round in 0..50_000 {
+            let length = below(200);
+            let ascii = if round % 2 == 0 { 4 } else { 0 };
+            let text: String = (0..length).map(|_| alphabet[below(alphabet.len() - ascii)]).collect();
+            assert_eq!(count(&text), one_by_one(&text), "{text:?}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use memchr::memchr_iter;
 
-use crate::{uax29, words_en};
+use crate::repeats::Repeats;
+use crate::{pystr, uax29, words_en};
 
 /// Documents of this many bytes or more get no row: spans are 32 bits wide.
 pub const MAX_TEXT_BYTES: usize = u32::MAX as usize;
@@ -63,6 +64,27 @@ pub struct Views<'a> {
     pub words: &'a [Span],
     /// The pieces of `text` between `\n` characters (as Python's `text.split("\n")`), without the `\n`.
     pub lines: &'a [Span],
+    /// For each of `lines`, whether an earlier one is equal; empty where no group asked for it.
+    pub repeated_lines: &'a [bool],
+    /// Whether `str.splitlines` ends lines at anything but `\n`.
+    pub has_other_breaks: bool,
+}
+
+/// What the groups of a pass read, beside the lines of a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The words.
+    pub words: bool,
+    /// Which lines are repeated.
+    pub repeated_lines: bool,
+}
+
+impl Reads {
+    /// What either of the two reads.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { words: self.words | other.words, repeated_lines: self.repeated_lines | other.repeated_lines }
+    }
 }
 
 impl<'a> Views<'a> {
@@ -76,6 +98,16 @@ impl<'a> Views<'a> {
     pub fn iter_words(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let text = self.words_text;
         self.words.iter().map(move |span| span.of(text))
+    }
+
+    /// The lines as `str.splitlines` has them.
+    pub fn iter_python_lines(&self) -> impl Iterator<Item = Span> + use<'a> {
+        // Nothing follows the last line feed, so there is no line there.
+        let num_lines =
+            self.lines.len() - usize::from(self.lines.last().is_some_and(|line| line.num_bytes() == 0));
+        let lines = if self.has_other_breaks { &[] } else { self.lines.get(..num_lines).unwrap_or(&[]) };
+        let others = self.has_other_breaks.then(|| pystr::split_lines(self.text));
+        lines.iter().copied().chain(others.into_iter().flatten())
     }
 
     /// All lines in order.
@@ -103,16 +135,18 @@ pub struct Segments {
     words: Vec<Span>,
     lines: Vec<Span>,
     words_text: String,
+    repeats: Repeats,
+    repeated_lines: Vec<bool>,
 }
 
 impl Segments {
-    /// Segment `text`; without `split` it has no words.
-    pub fn view<'a>(&'a mut self, text: &'a str, split: Option<Split>) -> Views<'a> {
+    /// Segment `text` as far as it is read.
+    pub fn view<'a>(&'a mut self, text: &'a str, split: Split, reads: Reads) -> Views<'a> {
         self.words.clear();
-        if let Some(split) = split {
+        if reads.words {
             split(text, &mut self.words);
         }
-        self.finish(text, false)
+        self.finish(text, reads, false)
     }
 
     /// Segment `text`, with the words given by the caller; empty words are dropped.
@@ -120,6 +154,7 @@ impl Segments {
         &'a mut self,
         text: &'a str,
         words: impl Iterator<Item = &'w str>,
+        reads: Reads,
     ) -> Views<'a> {
         self.words.clear();
         self.words_text.clear();
@@ -128,11 +163,15 @@ impl Segments {
             self.words_text.push_str(word);
             self.words.push(Span::new(start, self.words_text.len()));
         }
-        self.finish(text, true)
+        self.finish(text, reads, true)
     }
 
-    fn finish<'a>(&'a mut self, text: &'a str, given: bool) -> Views<'a> {
+    fn finish<'a>(&'a mut self, text: &'a str, reads: Reads, given: bool) -> Views<'a> {
         split_lines(text, &mut self.lines);
+        self.repeated_lines.clear();
+        if reads.repeated_lines {
+            self.repeats.mark(text, &self.lines, &mut self.repeated_lines);
+        }
         let is_ascii = text.is_ascii();
         Views {
             text,
@@ -141,6 +180,8 @@ impl Segments {
             words_text: if given { &self.words_text } else { text },
             words: &self.words,
             lines: &self.lines,
+            repeated_lines: &self.repeated_lines,
+            has_other_breaks: pystr::has_other_breaks(text),
         }
     }
 }

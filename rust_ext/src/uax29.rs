@@ -14,6 +14,7 @@ use icu_segmenter::WordSegmenter;
 use icu_segmenter::options::WordBreakInvariantOptions;
 use memchr::memchr2_iter;
 
+use crate::simd::{BLOCK, Block, block_at, low_bits};
 use crate::text::Span;
 
 /// Any character that joins nothing but what extends it.
@@ -77,78 +78,70 @@ impl Splitter<'_> {
     fn split(&self, words: &mut Vec<Span>) {
         let mut at = 0;
         while at < self.bytes.len() {
-            if let Some((end, is_word)) = self.simple_end(at) {
-                if is_word {
-                    words.push(Span::new(at, end));
-                }
-                at = end + usize::from(self.is_single_space(end));
-                continue;
-            }
-            let (class, size) = self.class(at);
-            let next = at + size;
-            let end = match class {
-                NEWLINE => {
-                    at = next;
-                    continue;
-                }
-                LETTER.. => self.word_end(next, class),
-                SPACE => self.space_end(next),
-                COMPLEX => None,
-                _ => self.other_end(next),
+            let end = if self.looks_plain(at) { self.plain(at, words) } else { at };
+            at = if end > at { end } else { self.careful(at, words) };
+        }
+    }
+
+    /// Whether the next bytes are ASCII, so that it is worth to look at a block.
+    #[inline]
+    fn looks_plain(&self, at: usize) -> bool {
+        let next = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
+        next.is_none_or(|bytes: &[u8; 16]| bytes.is_ascii())
+    }
+
+    /// Split what is ASCII from `at` on, a block at a time and without branches; returns how far that is sure.
+    ///
+    /// Words and what may join them, and spaces, are cut off where they reach the end of a block: they are
+    /// looked at again in the next one.
+    fn plain(&self, mut at: usize, words: &mut Vec<Span>) -> usize {
+        loop {
+            let (block, num_bytes) = block_at(self.bytes, at);
+            let num_plain = num_bytes.min(block.high().trailing_zeros() as usize);
+            let letters = block.letters();
+            let digits = block.within(b'0', b'9');
+            let joining = letters | digits | block.any_of([b'_']);
+            let middle = Middle::of(&block);
+            let spaces = block.any_of([b' ']);
+            let between = |class: u64| class << 1 & class >> 1;
+            let joined = joining
+                | middle.letters & between(letters)
+                | middle.numbers & between(digits)
+                | middle.both & (between(letters) | between(digits));
+            let alone = !joined & !spaces & !block.within(b'\t', b'\r');
+            let end = if at + num_plain == self.bytes.len() {
+                num_plain
+            } else {
+                sure_end(joining | middle.letters | middle.numbers | middle.both, spaces, num_plain)
             };
-            match end {
-                // White space that nothing extends.
-                Some(end) if matches!(class, BLANK | SPACE) && !self.is_extended(at, end) => at = end,
-                Some(end) => {
-                    words.push(Span::new(at, end));
-                    at = end;
-                }
-                None => at = self.leave(at, next, words),
+            let is_sure = low_bits(end);
+            let first = (alone | joined & !(joined << 1)) & is_sure;
+            let last = (alone | joined & !(joined >> 1 & is_sure >> 1)) & is_sure;
+            push_spans(at, first, last, words);
+            at += end;
+            if num_plain < BLOCK || end == 0 {
+                return at;
             }
         }
     }
 
-    /// End of a segment of ASCII characters, and whether it is a word; None where more has to be looked at.
-    #[inline]
-    fn simple_end(&self, at: usize) -> Option<(usize, bool)> {
-        let run = self.run(at);
-        let end = at + run.max(1);
-        let next = match self.bytes.get(end) {
-            None => NEWLINE,
-            Some(&byte) if byte < 128 => self.ascii[usize::from(byte & 127)],
-            Some(_) => return None,
+    /// Split one segment and what goes with it, whatever it is; returns where it ends.
+    fn careful(&self, at: usize, words: &mut Vec<Span>) -> usize {
+        let (class, size) = self.class(at);
+        let next = at + size;
+        let end = match class {
+            NEWLINE => return next,
+            LETTER.. => self.word_end(next, class),
+            SPACE => self.space_end(next),
+            COMPLEX => None,
+            _ => self.other_end(next),
         };
-        if run > 0 {
-            return (!matches!(next, MID_LETTER | MID_NUMBER | MID_BOTH)).then_some((end, true));
+        let Some(end) = end else { return self.leave(at, next, words) };
+        // White space that nothing extends is no word.
+        if !matches!(class, BLANK | SPACE) || self.is_extended(at, end) {
+            words.push(Span::new(at, end));
         }
-        let byte = self.bytes.get(at).copied().filter(u8::is_ascii)?;
-        match self.ascii[usize::from(byte & 127)] {
-            SPACE if next == SPACE => None,
-            SPACE | BLANK | NEWLINE => Some((end, false)),
-            _ => Some((end, true)),
-        }
-    }
-
-    /// Whether a space is at `at`, and after it an ASCII character that is none.
-    #[inline]
-    fn is_single_space(&self, at: usize) -> bool {
-        let pair = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
-        pair.is_some_and(|&[space, next]| (space == b' ') & (next != b' ') & next.is_ascii())
-    }
-
-    /// Bytes from `at` on that are ASCII letters, digits or underscores: eight at a time, without branches.
-    #[inline]
-    fn run(&self, at: usize) -> usize {
-        let mut end = at;
-        while let Some(bytes) = self.bytes.get(end..).and_then(<[u8]>::first_chunk::<8>) {
-            let others = !joining(u64::from_le_bytes(*bytes)) & HIGH;
-            end += others.trailing_zeros() as usize / 8;
-            if others != 0 {
-                return end - at;
-            }
-        }
-        let rest = self.bytes.get(end..).unwrap_or(&[]);
-        end - at + rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
+        end
     }
 
     /// Class and length of the character at `at`.
@@ -243,20 +236,47 @@ impl Splitter<'_> {
     }
 }
 
-const ONES: u64 = u64::MAX / 255;
-const HIGH: u64 = ONES << 7;
+/// Characters of a block that join what is on both sides of them, by what that has to be.
+struct Middle {
+    letters: u64,
+    numbers: u64,
+    both: u64,
+}
 
-/// The high bit of each byte that is an ASCII letter, digit or underscore; other bits are of no meaning.
+impl Middle {
+    #[inline]
+    fn of(block: &Block) -> Self {
+        Self {
+            letters: block.any_of([b':']),
+            numbers: block.any_of([b',', b';']),
+            both: block.any_of([b'.', b'\'']),
+        }
+    }
+}
+
+/// Where the segments of a block that nothing after its first `num_plain` bytes can change end.
 #[inline]
-fn joining(bytes: u64) -> u64 {
-    let low = bytes & !HIGH;
-    // The high bit of each byte that is at least `least`, for bytes below 128.
-    let at_least = |bytes: u64, least: u8| bytes + ONES * u64::from(128 - least);
-    let lower = low | ONES << 5;
-    let letter = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
-    let digit = at_least(low, b'0') & !at_least(low, b'9' + 1);
-    let underscore = !at_least(low ^ (ONES * u64::from(b'_')), 1);
-    (letter | digit | underscore) & !bytes
+fn sure_end(gluing: u64, spaces: u64, num_plain: usize) -> usize {
+    let Some(last) = num_plain.checked_sub(1) else { return 0 };
+    let run = |class: u64| (!(class << (BLOCK - num_plain))).leading_zeros() as usize;
+    if gluing >> last & 1 != 0 {
+        num_plain - run(gluing).min(num_plain)
+    } else if spaces >> last & 1 != 0 {
+        num_plain - run(spaces).min(num_plain)
+    } else {
+        last
+    }
+}
+
+/// Append the spans whose first and last bytes are given by bits.
+#[inline]
+fn push_spans(base: usize, mut first: u64, mut last: u64, words: &mut Vec<Span>) {
+    while first != 0 && last != 0 {
+        let (start, end) = (first.trailing_zeros() as usize, last.trailing_zeros() as usize + 1);
+        words.push(Span::new(base + start, base + end));
+        first &= first - 1;
+        last &= last - 1;
+    }
 }
 
 fn split_complex(text: &str, base: usize, words: &mut Vec<Span>) {
@@ -366,9 +386,23 @@ mod tests {
     fn random_ascii_is_split_as_by_icu() {
         let alphabet: Vec<char> = (0u8..128).chain(*b"aaaa1111....''''____::,,  ").map(char::from).collect();
         let mut random = Random(1);
-        for _ in 0..100_000 {
-            let text = random.text(&alphabet, 16);
+        for round in 0..100_000 {
+            let text = random.text(&alphabet, if round % 4 == 0 { 300 } else { 16 });
             assert_eq!(found(&text), expected(&text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn runs_that_cross_blocks_and_end_at_other_characters_are_split_as_by_icu() {
+        let runs = ["a", " ", ".", "1", "a.", "1,", "a b ", "-", "_", "\n", "word's ", "9,9;", "\t"];
+        let others = ["", "\u{301}", "\u{e9}", "\u{ad}", "\u{200d}", "\u{4e2d}", "\u{661}", "\u{1f600}", "a"];
+        for (run, other) in runs.iter().flat_map(|run| others.map(|other| (run, other))) {
+            for length in 0..140 {
+                let text = format!("{}{other}{}", run.repeat(length), run.repeat(70));
+                assert_eq!(found(&text), expected(&text), "{text:?}");
+                let text = format!("{}x{}{other}", "b ".repeat(length), run.repeat(length));
+                assert_eq!(found(&text), expected(&text), "{text:?}");
+            }
         }
     }
 }

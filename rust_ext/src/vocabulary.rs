@@ -1,6 +1,7 @@
 //! The words of one document: numbered, counted, and run together without what lies between them.
 //!
-//! A word of up to 16 bytes is compared as two integers, so numbering does not go back to the text.
+//! A word of up to 8 bytes is its own key in the table, so numbering does not go back to the text; a longer one
+//! has its hash as key and is compared with its first occurrence.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,76 +13,91 @@ pub const PADDING: usize = 16;
 
 /// Buffers above this many bytes are given back after the document that needed them.
 const KEEP_BYTES: usize = 32 << 20;
+/// Words whose keys are made before they are looked up, so that a wrong guess there does not hold them up.
+const CHUNK: usize = 64;
+/// Bytes of a word that is its own key.
+const KEY_BYTES: usize = 8;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-const MASKS: [u128; PADDING + 1] = masks();
 
-/// A different word of the document.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// The first 8 bytes and the next 8, zeros after the end.
-    pub head: [u64; 2],
-    /// Its first occurrence.
-    pub span: Span,
-    /// Its occurrences.
-    pub count: u32,
-    /// Low half of its hash.
-    hash: u32,
+/// A word in the table; empty where its length is 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    key: u64,
+    length: u32,
+    id: u32,
 }
 
 /// The words of one document after another; buffers are used again.
 #[derive(Debug)]
 pub struct Vocabulary {
     seed: u64,
-    /// High half of the hash, number plus one; 0 is empty.
-    slots: Vec<u64>,
-    entries: Vec<Entry>,
+    slots: Vec<Slot>,
+    spans: Vec<Span>,
+    counts: Vec<u32>,
     ids: Vec<u32>,
-    /// Numbers of the different words of 8 bytes or more.
-    long: Vec<u32>,
-    joined: Vec<u8>,
     starts: Vec<u32>,
+    joined: Vec<u8>,
 }
 
 impl Default for Vocabulary {
     fn default() -> Self {
-        let (slots, entries, ids, long, joined, starts) = Default::default();
-        Self { seed: seed(), slots, entries, ids, long, joined, starts }
+        let (slots, spans, counts, ids, starts, joined) = Default::default();
+        Self { seed: seed(), slots, spans, counts, ids, starts, joined }
     }
 }
 
 impl Vocabulary {
     /// Take up the words of a document; numbers follow the first occurrence.
     pub fn load(&mut self, text: &[u8], words: &[Span]) {
-        let total: usize = words.iter().map(Span::num_bytes).sum();
-        self.entries.clear();
-        self.ids.clear();
-        self.long.clear();
-        self.starts.clear();
-        if self.joined.len() < total + PADDING || self.joined.len() > KEEP_BYTES.max(2 * total) {
-            self.joined = vec![0; total + PADDING];
-        }
-        clear(&mut self.slots, words.len().clamp(64, 1 << 14));
+        self.spans.clear();
+        self.counts.clear();
+        self.joined.clear();
+        clear(&mut self.slots, words.len().clamp(64, 1 << 13));
+        let mut ids = std::mem::take(&mut self.ids);
+        let mut starts = std::mem::take(&mut self.starts);
+        ids.resize(words.len(), 0);
+        starts.resize(words.len() + 1, 0);
         let mut end = 0;
-        for &word in words {
-            if 4 * self.entries.len() >= 3 * self.slots.len() {
-                self.grow();
+        let mut keys = [(0, 0); CHUNK];
+        let chunks = words.chunks(CHUNK).zip(ids.chunks_mut(CHUNK)).zip(starts.chunks_mut(CHUNK));
+        for ((words, ids), starts) in chunks {
+            for ((&word, key), start) in words.iter().zip(&mut keys).zip(starts) {
+                *start = end;
+                end += word.num_bytes() as u32;
+                let bytes = self.key_of(text, word);
+                *key = (bytes, fold(bytes ^ self.seed, step(word.num_bytes())));
             }
-            self.starts.push(end as u32);
-            let head = head(text, word);
-            if let Some(target) = self.joined.get_mut(end..).and_then(|rest| rest.first_chunk_mut()) {
-                *target = head.to_le_bytes();
+            for ((&word, id), &(key, hash)) in words.iter().zip(ids).zip(&keys) {
+                *id = self.id_of(text, word, key, hash);
             }
-            if word.num_bytes() > PADDING
-                && let Some(from) = slice(text, word)
-                && let Some(target) = self.joined.get_mut(end..end + from.len())
-            {
-                target.copy_from_slice(from);
-            }
-            end += word.num_bytes();
-            let id = self.id_of(text, word, head);
-            self.ids.push(id);
         }
-        self.starts.push(end as u32);
+        if let Some(last) = starts.last_mut() {
+            *last = end;
+        }
+        self.ids = ids;
+        self.starts = starts;
+    }
+
+    /// Run the words together, as [`Vocabulary::joined`] has them then.
+    pub fn join(&mut self, text: &[u8], words: &[Span]) {
+        let total = self.starts.last().map_or(0, |&end| end as usize);
+        if self.joined.capacity() > KEEP_BYTES.max(2 * total) {
+            self.joined = Vec::new();
+        }
+        self.joined.resize(total + PADDING, 0);
+        for (&word, &start) in words.iter().zip(&self.starts) {
+            let (from, to) = (word.start as usize, start as usize);
+            let source = text.get(from..).and_then(|rest| rest.first_chunk::<PADDING>());
+            let target = self.joined.get_mut(to..).and_then(|rest| rest.first_chunk_mut::<PADDING>());
+            match (source, target) {
+                // What follows a short word is written over by the next.
+                (Some(source), Some(target)) if word.num_bytes() <= PADDING => *target = *source,
+                _ => {
+                    let target = self.joined.get_mut(to..to + word.num_bytes());
+                    target.into_iter().flatten().zip(slice(text, word)).for_each(|(to, &from)| *to = from);
+                }
+            }
+        }
     }
 
     /// The number of each word.
@@ -90,134 +106,124 @@ impl Vocabulary {
         &self.ids
     }
 
-    /// The different words by their number.
+    /// The first occurrence of each different word, by its number.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
-    /// The words run together; longer than they are by at least `PADDING` bytes of any value.
+    /// The occurrences of each different word, by its number.
+    #[must_use]
+    pub fn counts(&self) -> &[u32] {
+        &self.counts
+    }
+
+    /// The words run together, since [`Vocabulary::join`]; longer than they are by `PADDING` bytes of any value.
     #[must_use]
     pub fn joined(&self) -> &[u8] {
         &self.joined
     }
 
-    /// Where each word starts in `joined`, and the end of the last.
+    /// Where each word starts when they are run together, and the end of the last.
     #[must_use]
     pub fn starts(&self) -> &[u32] {
         &self.starts
     }
 
-    /// Numbers of the different words of 8 bytes or more.
-    #[must_use]
-    pub fn long(&self) -> &[u32] {
-        &self.long
-    }
-
     /// The number of the word at a span of the text, where it is one of the document's.
     #[must_use]
     pub fn find(&self, text: &[u8], word: Span) -> Option<u32> {
-        let head = head(text, word);
-        self.slot_of(text, word, head, self.hash_of(text, word, head)).1
+        let key = self.key_of(text, word);
+        self.slot_of(text, word, key, fold(key ^ self.seed, step(word.num_bytes()))).1
     }
 
-    #[inline]
-    fn id_of(&mut self, text: &[u8], word: Span, head: u128) -> u32 {
-        let hash = self.hash_of(text, word, head);
-        let (slot, found) = self.slot_of(text, word, head, hash);
-        if let Some(id) = found {
-            self.entries[id as usize].count += 1;
-            return id;
+    #[inline(always)]
+    fn id_of(&mut self, text: &[u8], word: Span, key: u64, hash: u64) -> u32 {
+        match self.slot_of(text, word, key, hash) {
+            (_, Some(id)) => {
+                if let Some(count) = self.counts.get_mut(id as usize) {
+                    *count += 1;
+                }
+                id
+            }
+            (at, None) => self.insert(at, word, key),
         }
-        let id = self.entries.len() as u32;
-        self.slots[slot] = hash >> 32 << 32 | u64::from(id + 1);
-        let halves = [head as u64, (head >> 64) as u64];
-        self.entries.push(Entry { head: halves, span: word, count: 1, hash: hash as u32 });
-        if word.num_bytes() >= 8 {
-            self.long.push(id);
+    }
+
+    fn insert(&mut self, at: usize, word: Span, key: u64) -> u32 {
+        let id = self.spans.len() as u32;
+        self.slots[at] = Slot { key, length: word.num_bytes() as u32, id };
+        self.spans.push(word);
+        self.counts.push(1);
+        if 4 * self.spans.len() >= 3 * self.slots.len() {
+            self.grow();
         }
         id
     }
 
-    #[inline]
-    fn hash_of(&self, text: &[u8], word: Span, head: u128) -> u64 {
-        let length = word.num_bytes();
-        let low = head as u64 ^ self.seed;
-        let hash = fold(low, (head >> 64) as u64 ^ (length as u64).wrapping_mul(MULTIPLIER));
-        if length <= PADDING { hash } else { fold(hash, hash_long(self.seed, text, word)) }
+    #[inline(always)]
+    fn key_of(&self, text: &[u8], word: Span) -> u64 {
+        if word.num_bytes() <= KEY_BYTES { head(text, word) } else { hash(self.seed, slice(text, word)) }
     }
 
     /// The slot and number of a word, or the empty slot where it belongs.
-    #[inline]
-    fn slot_of(&self, text: &[u8], word: Span, head: u128, hash: u64) -> (usize, Option<u32>) {
+    #[inline(always)]
+    fn slot_of(&self, text: &[u8], word: Span, key: u64, hash: u64) -> (usize, Option<u32>) {
         let length = word.num_bytes();
-        let halves = [head as u64, (head >> 64) as u64];
-        let mask = self.slots.len() - 1;
-        let mut slot = hash as u32 as usize & mask;
+        let slots = self.slots.as_slice();
+        let mask = slots.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
         loop {
-            let found = self.slots[slot];
-            if found == 0 {
-                return (slot, None);
+            let slot = slots[at & mask];
+            if slot.length == 0 {
+                return (at, None);
             }
-            let id = found as u32 - 1;
-            if (found ^ hash) >> 32 == 0 {
-                let entry = &self.entries[id as usize];
-                let same = entry.head == halves && entry.span.num_bytes() == length;
-                if same && (length <= PADDING || slice(text, entry.span) == slice(text, word)) {
-                    return (slot, Some(id));
+            if (slot.key == key) & (slot.length as usize == length) {
+                let is_same = || slice(text, self.spans[slot.id as usize]) == slice(text, word);
+                if length <= KEY_BYTES || is_same() {
+                    return (at, Some(slot.id));
                 }
             }
-            slot = (slot + 1) & mask;
+            at = (at + 1) & mask;
         }
     }
 
     fn grow(&mut self) {
         let old = std::mem::take(&mut self.slots);
-        let mask = clear(&mut self.slots, 2 * old.len());
-        for entry in old.into_iter().filter(|&entry| entry != 0) {
-            let low = self.entries.get((entry as u32 - 1) as usize).map_or(0, |entry| entry.hash);
-            let mut slot = low as usize & mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & mask;
+        let mask = clear(&mut self.slots, 4 * old.len());
+        for slot in old.into_iter().filter(|slot| slot.length > 0) {
+            let mut at = fold(slot.key ^ self.seed, step(slot.length as usize)) as usize & mask;
+            while self.slots[at].length != 0 {
+                at = (at + 1) & mask;
             }
-            self.slots[slot] = entry;
+            self.slots[at] = slot;
         }
     }
+}
+
+/// What keys of a length are multiplied by.
+#[inline]
+fn step(length: usize) -> u64 {
+    MULTIPLIER.wrapping_add(2 * length as u64)
+}
+
+/// The first 8 bytes of a word, zeros after its end.
+#[inline]
+#[must_use]
+pub fn head(text: &[u8], word: Span) -> u64 {
+    let rest = text.get(word.start as usize..).unwrap_or(&[]);
+    let bytes = rest.first_chunk().map_or_else(|| last_bytes(rest), |bytes| u64::from_le_bytes(*bytes));
+    // An empty word would shift by 64 bits; there is none.
+    bytes & u64::MAX >> (64 - 8 * word.num_bytes().clamp(1, KEY_BYTES))
 }
 
 #[cold]
-fn hash_long(seed: u64, text: &[u8], word: Span) -> u64 {
-    hash(seed, slice(text, word).unwrap_or(&[])) | 1
+fn last_bytes(rest: &[u8]) -> u64 {
+    rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
 }
 
-/// The first 16 bytes of a word, zeros after its end.
-#[inline]
-fn head(text: &[u8], word: Span) -> u128 {
-    let start = word.start as usize;
-    let bytes = match text.get(start..).and_then(|rest| rest.first_chunk::<PADDING>()) {
-        Some(bytes) => *bytes,
-        None => {
-            let mut bytes = [0; PADDING];
-            let rest = text.get(start..).unwrap_or(&[]);
-            bytes.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
-            bytes
-        }
-    };
-    u128::from_le_bytes(bytes) & MASKS[word.num_bytes().min(PADDING)]
-}
-
-const fn masks() -> [u128; PADDING + 1] {
-    let mut out = [u128::MAX; PADDING + 1];
-    let mut length = 0;
-    while length < PADDING {
-        out[length] = (1 << (8 * length)) - 1;
-        length += 1;
-    }
-    out
-}
-
-fn slice(text: &[u8], word: Span) -> Option<&[u8]> {
-    text.get(word.start as usize..word.end as usize)
+fn slice(text: &[u8], word: Span) -> &[u8] {
+    text.get(word.start as usize..word.end as usize).unwrap_or(&[])
 }
 
 /// Empty a table and give it a power of two of slots, at least `wanted`; returns its mask.

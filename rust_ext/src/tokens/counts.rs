@@ -165,8 +165,4 @@ impl Signals for TokenCounts {
         }
         out
     }
-
-    fn reads_words(&self) -> bool {
-        false
-    }
 }

@@ -1,0 +1,236 @@
+//! Sixty-four bytes at a time: which of them are in a class, one bit each, the first byte lowest.
+//!
+//! On x86-64 with SSE2, which every such machine has, so that nothing is chosen at run time; elsewhere with
+//! plain loops. Both give the same bits. About 20 instructions a class and block.
+
+/// Bytes in a block.
+pub const BLOCK: usize = 64;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub use portable::Block;
+#[cfg(target_arch = "x86_64")]
+pub use sse2::Block;
+
+/// The block at `at`, and how many of its bytes are the text's; zeros follow the end.
+#[inline]
+#[must_use]
+pub fn block_at(bytes: &[u8], at: usize) -> (Block, usize) {
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    match rest.first_chunk() {
+        Some(block) => (Block::new(block), BLOCK),
+        None => last_block(rest),
+    }
+}
+
+#[cold]
+fn last_block(rest: &[u8]) -> (Block, usize) {
+    let mut block = [0; BLOCK];
+    block.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
+    (Block::new(&block), rest.len())
+}
+
+/// The lowest `count` bits.
+#[inline]
+#[must_use]
+pub fn low_bits(count: usize) -> u64 {
+    if count < BLOCK { (1 << count) - 1 } else { u64::MAX }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "functions of SSE2 are unsafe where that is not named, though x86-64 includes it"
+)]
+mod sse2 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8, _mm_sub_epi8,
+    };
+
+    use super::BLOCK;
+
+    type Registers = [__m128i; 4];
+
+    /// Sixty-four bytes in registers.
+    #[derive(Clone, Copy)]
+    pub struct Block(Registers);
+
+    impl Block {
+        /// Take up the bytes.
+        #[inline]
+        #[must_use]
+        pub fn new(bytes: &[u8; BLOCK]) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { load(bytes) })
+        }
+
+        /// Bytes equal to one of `values`.
+        #[inline]
+        #[must_use]
+        pub fn any_of<const N: usize>(&self, values: [u8; N]) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { any_of(&self.0, values) }
+        }
+
+        /// Bytes from `first` to `last`, both included.
+        #[inline]
+        #[must_use]
+        pub fn within(&self, first: u8, last: u8) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { within(&self.0, first, last, 0) }
+        }
+
+        /// ASCII letters.
+        #[inline]
+        #[must_use]
+        pub fn letters(&self) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { within(&self.0, b'a', b'z', 0x20) }
+        }
+
+        /// One ASCII letter, given in lower case, in either case.
+        #[inline]
+        #[must_use]
+        pub fn letter(&self, lower: u8) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { within(&self.0, lower, lower, 0x20) }
+        }
+
+        /// Bytes of 0x80 and more.
+        #[inline]
+        #[must_use]
+        pub fn high(&self) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { mask(&self.0, |part| part) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(bytes: &[u8; BLOCK]) -> Registers {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |index: usize| i64::from_le_bytes(words[index]);
+        let pair = |low: usize| _mm_set_epi64x(word(low + 1), word(low));
+        [pair(0), pair(2), pair(4), pair(6)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn any_of<const N: usize>(parts: &Registers, values: [u8; N]) -> u64 {
+        mask(parts, |part| {
+            let mut found = splat(0);
+            for value in values {
+                found = _mm_or_si128(found, _mm_cmpeq_epi8(part, splat(value)));
+            }
+            found
+        })
+    }
+
+    /// Bytes that are from `first` to `last` once the bits `set` are set in them.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn within(parts: &Registers, first: u8, last: u8, set: u8) -> u64 {
+        mask(parts, |part| {
+            let offset = _mm_sub_epi8(_mm_or_si128(part, splat(set)), splat(first));
+            _mm_cmpeq_epi8(_mm_min_epu8(offset, splat(last - first)), offset)
+        })
+    }
+
+    /// The highest bit of each byte of `test`. Written out, as `array::map` becomes a call here.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    #[expect(clippy::cast_sign_loss, reason = "16 bits")]
+    fn mask(parts: &Registers, test: impl Fn(__m128i) -> __m128i) -> u64 {
+        let bits = |part: __m128i| u64::from(_mm_movemask_epi8(test(part)) as u32);
+        bits(parts[0]) | bits(parts[1]) << 16 | bits(parts[2]) << 32 | bits(parts[3]) << 48
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn splat(value: u8) -> __m128i {
+        _mm_set1_epi8(value.cast_signed())
+    }
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable {
+    use super::BLOCK;
+
+    /// Sixty-four bytes.
+    #[derive(Clone, Copy)]
+    pub struct Block([u8; BLOCK]);
+
+    impl Block {
+        /// Take up the bytes.
+        #[must_use]
+        pub fn new(bytes: &[u8; BLOCK]) -> Self {
+            Self(*bytes)
+        }
+
+        /// Bytes equal to one of `values`.
+        #[must_use]
+        pub fn any_of<const N: usize>(&self, values: [u8; N]) -> u64 {
+            self.mask(|byte| values.contains(&byte))
+        }
+
+        /// Bytes from `first` to `last`, both included.
+        #[must_use]
+        pub fn within(&self, first: u8, last: u8) -> u64 {
+            self.mask(|byte| (first..=last).contains(&byte))
+        }
+
+        /// ASCII letters.
+        #[must_use]
+        pub fn letters(&self) -> u64 {
+            self.mask(|byte| byte.is_ascii_alphabetic())
+        }
+
+        /// One ASCII letter, given in lower case, in either case.
+        #[must_use]
+        pub fn letter(&self, lower: u8) -> u64 {
+            self.mask(|byte| byte | 0x20 == lower)
+        }
+
+        /// Bytes of 0x80 and more.
+        #[must_use]
+        pub fn high(&self) -> u64 {
+            self.mask(|byte| !byte.is_ascii())
+        }
+
+        fn mask(&self, test: impl Fn(u8) -> bool) -> u64 {
+            self.0.iter().rev().fold(0, |mask, &byte| mask << 1 | u64::from(test(byte)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_find_the_same_bytes_in_every_block() {
+        let mut state = 1u64;
+        for round in 0u8..=255 {
+            let block: [u8; BLOCK] = std::array::from_fn(|at| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if at % 3 == 0 { round } else { (state >> 56) as u8 }
+            });
+            let (fast, slow) = (Block::new(&block), portable::Block::new(&block));
+            assert_eq!(fast.high(), slow.high());
+            assert_eq!(fast.letters(), slow.letters());
+            assert_eq!(fast.letter(b'a' + round % 26), slow.letter(b'a' + round % 26));
+            assert_eq!(fast.any_of([round, b'.', 0]), slow.any_of([round, b'.', 0]));
+            for last in [round, round.saturating_add(9), 255] {
+                assert_eq!(fast.within(round, last), slow.within(round, last));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_block_is_filled_with_zeros() {
+        let (block, num_bytes) = block_at(b"..a.", 1);
+        assert_eq!((block.any_of([b'.']), num_bytes), (0b101, 3));
+        assert_eq!(block.any_of([0]), !low_bits(3));
+        assert_eq!((low_bits(0), low_bits(64)), (0, u64::MAX));
+    }
+}
