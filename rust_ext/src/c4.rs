@@ -76,10 +76,14 @@ impl C4 {
     }
 
     /// Sentences of a kept line, in the words' mode; datatrove finds at least one in any.
-    fn count_sentences(&mut self, line: &str) -> usize {
-        let count = match self.words {
-            WordMode::Uax29 => sentences::count(line),
-            WordMode::DatatroveEn => words_en::count_sentences(line, &mut self.scratch),
+    fn count_sentences(&mut self, text: &str, span: Span, line: Cow<'_, str>) -> usize {
+        let count = match (self.words, line) {
+            (WordMode::Uax29, Cow::Borrowed(line)) => {
+                let start = span.end as usize - pystr::strip_start(span.of(text)).len();
+                sentences::count_within(text, start..start + line.len())
+            }
+            (WordMode::Uax29, Cow::Owned(line)) => sentences::count(&line),
+            (WordMode::DatatroveEn, line) => words_en::count_sentences(&line, &mut self.scratch),
         };
         count.max(1)
     }
@@ -95,7 +99,7 @@ impl Signals for C4 {
             let (line, verdict) = rules.judge(span, &mut found);
             verdicts[verdict as usize] += 1;
             if verdict == Verdict::Kept {
-                num_sentences += self.count_sentences(&line);
+                num_sentences += self.count_sentences(doc.text, span, line);
             }
         }
         let dropped = |verdict: Verdict| verdicts[verdict as usize];
@@ -165,7 +169,7 @@ impl<'a> Rules<'a> {
         let clean = if self.has_bracket { without_citations(stripped) } else { Cow::Borrowed(stripped) };
         let verdict = if !clean.ends_with(TERMINALS.map(char::from)) || clean.ends_with("...") {
             Verdict::NoTerminalPunct
-        } else if pystr::split(stripped).take(MIN_WORDS).count() < MIN_WORDS {
+        } else if pystr::split(stripped).nth(MIN_WORDS - 1).is_none() {
             Verdict::TooFewWords
         } else {
             let edited = matches!(clean, Cow::Owned(_)).then_some(clean.as_ref());

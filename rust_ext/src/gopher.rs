@@ -19,7 +19,9 @@ use crate::vocabulary::Vocabulary;
 
 const ELLIPSIS: char = '\u{2026}';
 const BULLETS: [char; 2] = ['\u{2022}', '-'];
-const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
+/// The stop words, filled up with zeros.
+const STOP_WORDS: [&[u8; 4]; 8] =
+    [b"the\0", b"be\0\0", b"to\0\0", b"of\0\0", b"and\0", b"that", b"have", b"with"];
 
 const COUNTS: [&str; 2] = ["gopher.num_words", "gopher.num_stop_words"];
 const FRACS: [&str; 19] = [
@@ -203,14 +205,15 @@ struct Words {
 
 impl Words {
     fn of(doc: &Views<'_>, words: &Vocabulary) -> Self {
+        let is_ascii = doc.is_ascii && doc.words_text.is_ascii();
         let mut out = Self::default();
         for (span, &count) in words.spans().iter().zip(words.counts()) {
-            out.add(span.of(doc.words_text), count as usize);
+            out.add(span.of(doc.words_text), count as usize, is_ascii);
         }
         out
     }
 
-    fn add(&mut self, word: &str, count: usize) {
+    fn add(&mut self, word: &str, count: usize, is_ascii: bool) {
         let first = word.as_bytes().first().copied().unwrap_or(0);
         // Nearly all words: a letter first.
         let (wordy, alpha) = if first.is_ascii_alphabetic() {
@@ -221,7 +224,7 @@ impl Words {
         self.alpha += if alpha { count } else { 0 };
         if wordy {
             self.wordy += count;
-            self.chars += count_chars(word) * count;
+            self.chars += if is_ascii { word.len() } else { pystr::len(word) } * count;
             if (2..=4).contains(&word.len()) {
                 self.stop_words |= stop_word(word);
             }
@@ -229,9 +232,15 @@ impl Words {
     }
 }
 
-/// The bit of a stop word; 0 for other words.
+/// The bit of a stop word; 0 for other words of 2 to 4 bytes.
 fn stop_word(word: &str) -> u32 {
-    STOP_WORDS.iter().position(|&other| other == word).map_or(0, |index| 1 << index)
+    if word.ends_with('\0') {
+        return 0;
+    }
+    let mut filled = [0; 4];
+    filled.iter_mut().zip(word.as_bytes()).for_each(|(to, &from)| *to = from);
+    let bits = STOP_WORDS.iter().enumerate();
+    bits.fold(0, |found, (bit, &other)| found | u32::from(*other == filled) << bit)
 }
 
 /// What the quality rules ask of the lines, as `str.splitlines` has them.

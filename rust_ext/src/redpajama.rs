@@ -10,10 +10,11 @@ use arrow_array::builder::Float64Builder;
 use memchr::{memchr_iter, memmem};
 
 use crate::measure::Signals;
-use crate::ngram::{Level, MAX_WORDS, NGrams};
+use crate::ngram::{MAX_WORDS, NGrams, NUMBERED};
 use crate::normalize::Normalized;
 use crate::pystr;
 use crate::text::Views;
+use crate::vocabulary::Vocabulary;
 
 const NAMES: [&str; 20] = [
     "word_count",
@@ -39,7 +40,6 @@ const NAMES: [&str; 20] = [
 ];
 /// Position in `NAMES` of the first n-gram signal, which is of pairs.
 const NGRAMS: usize = 11;
-const MAX_N: usize = 10;
 
 const ELLIPSIS: &str = "\u{2026}";
 
@@ -47,6 +47,7 @@ const ELLIPSIS: &str = "\u{2026}";
 #[derive(Default)]
 pub struct RedPajama {
     normalized: Normalized,
+    vocabulary: Vocabulary,
     ngrams: NGrams,
     columns: [Float64Builder; NAMES.len()],
 }
@@ -54,7 +55,7 @@ pub struct RedPajama {
 impl Signals for RedPajama {
     fn push(&mut self, doc: &Views<'_>) {
         self.normalized.fill(doc.text);
-        self.ngrams.number(self.normalized.bytes(), self.normalized.words());
+        self.vocabulary.load(self.normalized.bytes(), self.normalized.words());
         let raw = Raw::scan(doc.text);
         let num_words = self.normalized.words().len();
         let num_chars = self.normalized.num_word_chars();
@@ -66,8 +67,8 @@ impl Signals for RedPajama {
             ratio(symbols, raw.words),
             ellipsis_frac(doc),
             ratio(raw.alphabetic, raw.words).map(|frac| 1.0 - frac),
-            ratio(self.ngrams.counts().len(), num_words),
-            (num_words > 0).then(|| entropy(self.ngrams.counts(), num_words)),
+            ratio(self.vocabulary.counts().len(), num_words),
+            (num_words > 0).then(|| entropy(self.vocabulary.counts(), num_words)),
             ratio(raw.upper, raw.words),
             Some(raw.sentences as f64),
             ratio(braces, doc.num_chars).or(Some(0.0)),
@@ -98,35 +99,35 @@ impl Signals for RedPajama {
 impl RedPajama {
     /// Fractions of characters in the top n-gram (2 to 4) and in repeated n-grams (5 to 10).
     fn gram_fracs(&mut self) -> [f64; NAMES.len() - NGRAMS] {
+        let ids = self.vocabulary.ids();
+        self.ngrams.start(ids, self.vocabulary.counts());
+        let top = [
+            (self.ngrams.most_frequent::<2>(ids), 2),
+            (self.ngrams.most_frequent::<3>(ids), 3),
+            (self.ngrams.most_frequent::<4>(ids), 4),
+        ];
         let mut chars = [0; NAMES.len() - NGRAMS];
-        let normalized = &self.normalized;
-        self.ngrams.levels(MAX_N, |level| {
-            chars[level.n - 2] =
-                if level.n < 5 { top_chars(normalized, level) } else { covered_chars(normalized, level) };
-        });
-        chars.map(|chars| ratio(chars, normalized.num_word_chars()).unwrap_or(0.0))
-    }
-}
-
-/// Characters of all occurrences of the most frequent n-gram, the first one where several are.
-fn top_chars(normalized: &Normalized, level: Level<'_>) -> usize {
-    let mut top = (0, 0);
-    for &(at, gram) in level.repeated {
-        let count = level.counts[gram as usize];
-        if count > top.0 {
-            top = (count, at as usize);
+        for (slot, ((at, count), n)) in chars.iter_mut().zip(top) {
+            *slot = if count > 1 { count * self.normalized.chars_of(at, at + n) } else { 0 };
         }
+        self.ngrams.number_first(ids);
+        for (slot, n) in chars[top.len()..].iter_mut().zip(NUMBERED..) {
+            if n > NUMBERED {
+                self.ngrams.number_next();
+            }
+            *slot = covered_chars(&self.normalized, self.ngrams.repeated(), n);
+        }
+        chars.map(|chars| ratio(chars, self.normalized.num_word_chars()).unwrap_or(0.0))
     }
-    top.0 as usize * normalized.chars_of(top.1, top.1 + level.n)
 }
 
-/// Characters of the words that lie in any repeated n-gram.
-fn covered_chars(normalized: &Normalized, level: Level<'_>) -> usize {
+/// Characters of the words that lie in any of the repeated n-grams.
+fn covered_chars(normalized: &Normalized, repeated: &[(u32, u32)], n: usize) -> usize {
     let mut chars = 0;
     let mut end = 0;
-    for &(at, _) in level.repeated {
+    for &(at, _) in repeated {
         let start = end.max(at as usize);
-        end = at as usize + level.n;
+        end = at as usize + n;
         chars += normalized.chars_of(start, end);
     }
     chars

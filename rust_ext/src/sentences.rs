@@ -5,22 +5,30 @@
 //! white space or the end of the text follows, closing quotes and brackets between them allowed. So `3.14`
 //! and `example.org` are not cut, and `Mr. Smith` is.
 
+use std::ops::Range;
+
 use crate::pystr::{is_space, is_terminal, is_word};
 use crate::simd::{Block, block_at, low_bits};
 
 /// Count the sentences of `text`.
 #[must_use]
 pub fn count(text: &str) -> usize {
-    let bytes = text.as_bytes();
+    count_within(text, 0..text.len())
+}
+
+/// Count the sentences of a range of `text`, on character boundaries, as if it stood alone.
+#[must_use]
+pub fn count_within(text: &str, range: Range<usize>) -> usize {
+    let (bytes, end) = (text.as_bytes(), range.end.min(text.len()));
     let mut counter = Counter::default();
-    let mut at = 0;
-    while at < bytes.len() {
+    let mut at = range.start;
+    while at < end {
         let (block, num_bytes) = block_at(bytes, at);
-        let num_plain = num_bytes.min(block.high().trailing_zeros() as usize);
+        let num_plain = num_bytes.min(end - at).min(block.high().trailing_zeros() as usize);
         counter.block(&block, num_plain);
         at += num_plain;
         // What is not ASCII, and what is close behind it, one by one.
-        while let Some(rest) = text.get(at..)
+        while let Some(rest) = text.get(at..end)
             && !rest.as_bytes()[..rest.len().min(16)].is_ascii()
             && let Some(c) = rest.chars().next()
         {
@@ -128,6 +136,8 @@ mod tests {
             let ascii = if round % 2 == 0 { 4 } else { 0 };
             let text: String = (0..length).map(|_| alphabet[below(alphabet.len() - ascii)]).collect();
             assert_eq!(count(&text), one_by_one(&text), "{text:?}");
+            let around = format!("Aa.{text}?!. b");
+            assert_eq!(count_within(&around, 3..3 + text.len()), one_by_one(&text), "{text:?}");
         }
     }
 }

@@ -25,7 +25,9 @@ pub fn block_at(bytes: &[u8], at: usize) -> (Block, usize) {
 #[cold]
 fn last_block(rest: &[u8]) -> (Block, usize) {
     let mut block = [0; BLOCK];
-    block.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
+    if let Some(start) = block.get_mut(..rest.len()) {
+        start.copy_from_slice(rest);
+    }
     (Block::new(&block), rest.len())
 }
 
