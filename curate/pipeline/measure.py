@@ -17,7 +17,7 @@ from curate import text
 from curate.errors import ConfigError
 from curate.pipeline.progress import Timing
 from curate.pipeline.quarantine import write_quarantine
-from curate.pipeline.readahead import read_ahead
+from curate.pipeline.readahead import map_ahead, read_ahead
 from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry, Session
 from curate.pipeline.transform import SPANS
 from curate.runs import Commit
@@ -117,7 +117,7 @@ def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> in
     num_bytes, bad = 0, dict.fromkeys(INPUT_ERRORS, 0)
     one = session.store.add_pass("measure", {name: session.stage_fingerprints[name] for name in missing})
     with session.store.write_columns(one, entry) as writer:
-        for columns, size in read_ahead(_measured(session, entry, views, missing)):
+        for columns, size in _measured(session, entry, views, missing):
             writer.write(columns)
             if with_input:
                 for code in INPUT_ERRORS:
@@ -133,10 +133,18 @@ def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> in
 def _measured(
     session: Session, entry: PieceEntry, views: list["View"], missing: list[str]
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Columns of each batch, and the bytes of its text; texts are not held."""
-    for batch in read_ahead(_batches(session, entry)):
+    """Columns of each batch, and the bytes of its text; texts are not held.
+
+    With several threads two batches are in work at a time: when a thread finds nothing more to do in the one
+    it goes on with the other.
+    """
+
+    def job(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
         size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
-        yield _measure_batch(session, batch, views, missing), size
+        return _measure_batch(session, batch, views, missing), size
+
+    depth = min(session.limits.num_threads, 2)
+    yield from map_ahead(job, read_ahead(_batches(session, entry)), depth=depth)
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:

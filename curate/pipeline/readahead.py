@@ -6,10 +6,13 @@ Order is kept. Memory: at most `depth` items wait, beside the one in work and th
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _POLL_S = 0.1
 
@@ -60,3 +63,24 @@ def read_ahead(items: Iterable[T], *, depth: int = 1) -> Iterator[T]:
     finally:
         stopped.set()
         thread.join()
+
+
+def map_ahead(job: Callable[[T], R], items: Iterable[T], *, depth: int) -> Iterator[R]:
+    """Yield `job(item)` in the order of the items, computing up to `depth` of them at a time in threads.
+
+    One more result may wait for the consumer. An exception is raised where its result would be yielded; what
+    is being computed then, or when the consumer stops early, is waited for.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(depth, thread_name_prefix="map-ahead") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(job, item))
+                del item  # the job holds it, and gives it back when it is done
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

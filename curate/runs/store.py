@@ -227,7 +227,7 @@ class ColumnWriter:
         """Append rows; all batches have the schema of the first."""
         if self._writer is None:
             schema = batch.schema.remove_metadata()
-            self._writer = pq.ParquetWriter(self._output, schema, **_SETTINGS, **_encodings(schema))
+            self._writer = parquet_writer(self._output, schema)
         self._waiting.append(batch.replace_schema_metadata(None))
         self._num_waiting += batch.num_rows
         self._num_rows += batch.num_rows
@@ -276,6 +276,11 @@ class ColumnWriter:
         if self._writer is not None:
             with contextlib.suppress(pa.ArrowException, OSError):  # what it still writes goes nowhere
                 self._writer.close()
+
+
+def parquet_writer(output: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a column file for writing, with the settings that all of them have."""
+    return pq.ParquetWriter(output, schema, **_SETTINGS, **_encodings(schema))
 
 
 def _encodings(schema: pa.Schema) -> dict[str, list[str]]:

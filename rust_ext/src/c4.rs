@@ -127,7 +127,7 @@ impl Signals for C4 {
         self.flags.iter_mut().for_each(BooleanBuilder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
         let mut columns: Vec<(String, ArrayRef)> = Vec::with_capacity(COUNTS.len() + FLAGS.len());
         for (name, column) in COUNTS.iter().zip(&mut self.counts) {
             columns.push(((*name).into(), Arc::new(column.finish())));

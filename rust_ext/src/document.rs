@@ -53,7 +53,7 @@ impl Signals for Document {
         self.counts.iter_mut().for_each(UInt32Builder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
         let mut columns: Vec<(String, ArrayRef)> = vec![("doc_id".into(), Arc::new(self.ids.finish()))];
         for (name, column) in COUNTS.iter().zip(&mut self.counts) {
             columns.push(((*name).into(), Arc::new(column.finish())));

@@ -51,7 +51,7 @@ impl Signals for FineWeb {
         self.fractions.iter_mut().for_each(Float64Builder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
         let mut columns: Vec<(String, ArrayRef)> =
             vec![(NUM_LINES.into(), Arc::new(self.num_lines.finish()))];
         for (name, column) in FRACTIONS.iter().zip(&mut self.fractions) {

@@ -113,7 +113,7 @@ impl Signals for Gopher {
         self.fracs.iter_mut().for_each(Float64Builder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
         let counts = COUNTS.iter().zip(&mut self.counts);
         let mut columns: Vec<(String, ArrayRef)> =
             counts.map(|(name, column)| ((*name).into(), Arc::new(column.finish()) as ArrayRef)).collect();

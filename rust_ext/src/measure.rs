@@ -4,15 +4,17 @@
 //! of many groups gives the same bytes as many passes of one group. Rows depend on their own text
 //! alone, so neither threads nor chunks show in the result.
 
+use std::cmp::Reverse;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, LargeBinaryArray, LargeListArray, RecordBatch, make_array};
 use arrow_data::transform::MutableArrayData;
 use arrow_schema::{ArrowError, Field, Schema};
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::c4::C4;
 use crate::document::Document;
@@ -30,7 +32,7 @@ pub const INVALID_UTF8: &str = "input.invalid_utf8";
 /// A chunk of documents is not made smaller than this for the sake of more threads.
 const MIN_CHUNK_BYTES: usize = 256 << 10;
 /// More chunks than threads, so that a thread with light documents helps the others.
-const CHUNKS_PER_THREAD: usize = 4;
+const CHUNKS_PER_THREAD: usize = 16;
 
 /// A group of signals: one output row per document, columns named `stage.measure`.
 pub trait Signals: Send {
@@ -38,15 +40,15 @@ pub trait Signals: Send {
     fn push(&mut self, doc: &Views<'_>);
     /// Append a row of nulls, for a document that could not be read.
     fn push_null(&mut self);
-    /// The columns, in a fixed order, with as many rows as were pushed.
-    fn finish(self: Box<Self>) -> Vec<(String, ArrayRef)>;
+    /// The columns, in a fixed order, with as many rows as were pushed since the last call.
+    fn finish(&mut self) -> Vec<(String, ArrayRef)>;
     /// What `push` reads beside the lines; a pass has nothing that no group reads.
     fn reads(&self) -> Reads {
         Reads::default()
     }
 }
 
-/// Makes a group with no rows yet; called once per chunk of documents.
+/// Makes a group with no rows yet; called once per thread of a pass.
 pub type Make = Box<dyn Fn() -> Box<dyn Signals> + Send + Sync>;
 
 /// What one pass measures.
@@ -133,34 +135,25 @@ type Columns = Vec<(String, ArrayRef)>;
 impl Pass<'_> {
     fn run(&self, num_threads: usize) -> Result<RecordBatch> {
         let chunks = chunks(self.texts, num_threads);
-        let parts: Vec<Columns> = if chunks.len() == 1 {
-            chunks.into_iter().map(|rows| self.measure_rows(rows)).collect()
-        } else {
-            pool::run(num_threads, || chunks.into_par_iter().map(|rows| self.measure_rows(rows)).collect())?
-        };
-        concat(&parts, self.texts.len())
-    }
-
-    fn measure_rows(&self, rows: Range<usize>) -> Columns {
-        let mut groups: Vec<_> = self.makers.iter().map(|make| make()).collect();
-        let reads = groups.iter().map(|group| group.reads()).fold(Reads::default(), Reads::or);
-        let mut invalid = BooleanBuilder::with_capacity(rows.len());
-        let mut segments = Segments::default();
-        for row in rows {
-            let bytes = self.texts.is_valid(row).then(|| self.texts.value(row));
-            let text = bytes.map(simdutf8::basic::from_utf8);
-            invalid.append_value(matches!(text, Some(Err(_))));
-            match text {
-                Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
-                    let doc = self.view(row, text, reads, &mut segments);
-                    groups.iter_mut().for_each(|group| group.push(&doc));
-                }
-                _ => groups.iter_mut().for_each(|group| group.push_null()),
-            }
+        if let [rows] = chunks.as_slice() {
+            return concat(&[Worker::new(self).measure(rows.clone())], self.texts.len());
         }
-        let mut columns: Columns = vec![(INVALID_UTF8.into(), Arc::new(invalid.finish()))];
-        columns.extend(groups.into_iter().flat_map(Signals::finish));
-        columns
+        // The largest first, so that no thread is left with much to do when the others are done.
+        let mut order: Vec<usize> = (0..chunks.len()).collect();
+        order.sort_by_key(|&index| Reverse(num_bytes(self.texts, &chunks[index])));
+        let parts: Vec<OnceLock<Columns>> = chunks.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let work = |_: usize| {
+            let mut worker = Worker::new(self);
+            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Each index is taken once, so the place is empty.
+                let _ = parts[index].set(worker.measure(chunks[index].clone()));
+            }
+        };
+        pool::run(num_threads, || (0..num_threads).into_par_iter().with_max_len(1).for_each(work))?;
+        let parts: Vec<Columns> =
+            parts.into_iter().map(|part| part.into_inner().unwrap_or_default()).collect();
+        concat(&parts, self.texts.len())
     }
 
     fn view<'a>(&self, row: usize, text: &'a str, reads: Reads, segments: &'a mut Segments) -> Views<'a> {
@@ -175,20 +168,58 @@ impl Pass<'_> {
     }
 }
 
+/// One thread's groups, whose buffers serve one chunk after another.
+struct Worker<'a> {
+    pass: &'a Pass<'a>,
+    groups: Vec<Box<dyn Signals>>,
+    reads: Reads,
+    segments: Segments,
+}
+
+impl<'a> Worker<'a> {
+    fn new(pass: &'a Pass<'a>) -> Self {
+        let groups: Vec<_> = pass.makers.iter().map(|make| make()).collect();
+        let reads = groups.iter().map(|group| group.reads()).fold(Reads::default(), Reads::or);
+        Self { pass, groups, reads, segments: Segments::default() }
+    }
+
+    fn measure(&mut self, rows: Range<usize>) -> Columns {
+        let texts = self.pass.texts;
+        let mut invalid = BooleanBuilder::with_capacity(rows.len());
+        for row in rows {
+            let bytes = texts.is_valid(row).then(|| texts.value(row));
+            let text = bytes.map(simdutf8::basic::from_utf8);
+            invalid.append_value(matches!(text, Some(Err(_))));
+            match text {
+                Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
+                    let doc = self.pass.view(row, text, self.reads, &mut self.segments);
+                    self.groups.iter_mut().for_each(|group| group.push(&doc));
+                }
+                _ => self.groups.iter_mut().for_each(|group| group.push_null()),
+            }
+        }
+        let mut columns: Columns = vec![(INVALID_UTF8.into(), Arc::new(invalid.finish()))];
+        columns.extend(self.groups.iter_mut().flat_map(|group| group.finish()));
+        columns
+    }
+}
+
+fn num_bytes(texts: &LargeBinaryArray, rows: &Range<usize>) -> usize {
+    let offsets = texts.value_offsets();
+    usize::try_from(offsets[rows.end] - offsets[rows.start]).unwrap_or(0)
+}
+
 /// Cut the rows into ranges of about equal bytes; one range for one thread.
 fn chunks(texts: &LargeBinaryArray, num_threads: usize) -> Vec<Range<usize>> {
-    let offsets = texts.value_offsets();
-    let num_bytes =
-        |rows: &Range<usize>| usize::try_from(offsets[rows.end] - offsets[rows.start]).unwrap_or(0);
     let all = 0..texts.len();
     if num_threads <= 1 {
         return vec![all];
     }
-    let max_bytes = (num_bytes(&all) / (num_threads * CHUNKS_PER_THREAD)).max(MIN_CHUNK_BYTES);
+    let max_bytes = (num_bytes(texts, &all) / (num_threads * CHUNKS_PER_THREAD)).max(MIN_CHUNK_BYTES);
     let mut out = Vec::new();
     let mut start = 0;
     for end in 1..texts.len() {
-        if num_bytes(&(start..end)) >= max_bytes {
+        if num_bytes(texts, &(start..end)) >= max_bytes {
             out.push(start..end);
             start = end;
         }

@@ -19,6 +19,8 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Counts in the sieve for each n-gram that may be repeated.
 const SIEVE: usize = 4;
 
+const NO_SUCCESSOR: (u32, u32) = (u32::MAX, u32::MAX);
+
 /// A different n-gram of the current level.
 #[derive(Debug, Clone, Copy)]
 struct Gram {
@@ -51,14 +53,27 @@ pub struct NGrams {
     slots: Vec<u32>,
     /// Repeated n-grams of the current level: first word, number.
     repeated: Vec<(u32, u32)>,
+    /// The places with the greatest count of the sieve.
+    most: Vec<Place>,
+    /// For each number of the level below, the number that follows it where it occurs first, and that of both.
+    successors: Vec<(u32, u32)>,
+}
+
+/// Places whose n-grams are counted.
+enum Places {
+    All,
+    /// Those with the greatest count of the sieve.
+    Most,
+    /// Those with at least this count of the sieve.
+    AtLeast(u8),
 }
 
 impl Default for NGrams {
     fn default() -> Self {
-        let (may_repeat, sieve, grams, slots, repeated) = Default::default();
+        let (may_repeat, sieve, grams, slots, repeated, most, successors) = Default::default();
         // No result depends on the seeds; they keep texts from being made to collide.
         let multipliers = std::array::from_fn(|_| seed() | 1);
-        Self { multipliers, may_repeat, sieve, grams, slots, repeated }
+        Self { multipliers, may_repeat, sieve, grams, slots, repeated, most, successors }
     }
 }
 
@@ -79,10 +94,12 @@ impl NGrams {
     /// the first n-gram, once, where none is repeated.
     pub fn most_frequent<const N: usize>(&mut self, ids: &[u32]) -> (usize, usize) {
         let most = self.sieve::<N>(ids);
-        let (mut at, mut count) = self.most_frequent_of::<N>(ids, most);
+        self.count::<N>(ids, Places::Most);
+        let (mut at, mut count) = self.most_frequent_counted();
         if count < u32::from(most) {
             // Different n-grams share a count of the sieve: the most frequent one may be elsewhere.
-            (at, count) = self.most_frequent_of::<N>(ids, count.max(2) as u8);
+            self.count::<N>(ids, Places::AtLeast(count.max(2) as u8));
+            (at, count) = self.most_frequent_counted();
         }
         (at as usize, count as usize)
     }
@@ -119,24 +136,27 @@ impl NGrams {
             places[found] = Place { at, hash };
             found += usize::from(is_pair);
         }
-        let (mut kept, mut most) = (0, 0);
+        let (mut kept, mut most) = (0, 2);
+        self.most.clear();
         for index in 0..found {
             let place = places[index];
             let count = self.sieve[place.hash as usize & mask];
             places[kept] = place;
             kept += usize::from(count > 1);
-            most = most.max(count);
+            if count >= most {
+                if count > most {
+                    most = count;
+                    self.most.clear();
+                }
+                self.most.push(place);
+            }
         }
         self.may_repeat.truncate(kept);
         most
     }
 
-    /// First word and count of the most frequent n-gram among those that the sieve counts `least` times or more.
-    fn most_frequent_of<const N: usize>(&mut self, ids: &[u32], least: u8) -> (u32, u32) {
-        let mask = self.sieve.len() - 1;
-        let sieve = std::mem::take(&mut self.sieve);
-        self.count::<N>(ids, |place| sieve[place.hash as usize & mask] >= least);
-        self.sieve = sieve;
+    /// First word and count of the most frequent n-gram at the counted places.
+    fn most_frequent_counted(&self) -> (u32, u32) {
         let mut found = (0, 1);
         for gram in &self.grams {
             if gram.count > found.1 {
@@ -146,14 +166,21 @@ impl NGrams {
         found
     }
 
-    /// Count the n-grams at the places that `is_asked`; each such place gets the number of its n-gram.
+    /// Count the n-grams at some places; each place gets the number of its n-gram.
     #[inline(never)] // Inlined into each other these run slower.
-    fn count<const N: usize>(&mut self, ids: &[u32], is_asked: impl Fn(&Place) -> bool) {
+    fn count<const N: usize>(&mut self, ids: &[u32], places: Places) {
         self.grams.clear();
         self.repeated.clear();
-        self.repeated.extend(
-            self.may_repeat.iter().filter(|place| is_asked(place)).map(|place| (place.at, place.hash)),
-        );
+        let pair = |place: &Place| (place.at, place.hash);
+        match places {
+            Places::All => self.repeated.extend(self.may_repeat.iter().map(pair)),
+            Places::Most => self.repeated.extend(self.most.iter().map(pair)),
+            Places::AtLeast(least) => {
+                let mask = self.sieve.len() - 1;
+                let is_asked = |place: &&Place| self.sieve[place.hash as usize & mask] >= least;
+                self.repeated.extend(self.may_repeat.iter().filter(is_asked).map(pair));
+            }
+        }
         let mask = clear(&mut self.slots, 2 * self.repeated.len());
         for (at, number) in &mut self.repeated {
             let hash = *number;
@@ -168,15 +195,19 @@ impl NGrams {
     /// Number the repeated n-grams of `NUMBERED` words.
     pub fn number_first(&mut self, ids: &[u32]) {
         self.sieve::<NUMBERED>(ids);
-        self.count::<NUMBERED>(ids, |_| true);
+        self.count::<NUMBERED>(ids, Places::All);
         self.keep_repeated();
     }
 
     /// Replace the repeated (n-1)-grams by the repeated n-grams.
+    ///
+    /// Most are followed by one and the same n-gram wherever they occur; only for others a table is asked.
     #[inline(never)]
     pub fn number_next(&mut self) {
+        self.successors.clear();
+        self.successors.resize(self.grams.len(), NO_SUCCESSOR);
         self.grams.clear();
-        let mask = clear(&mut self.slots, 2 * self.repeated.len());
+        let mut mask = None;
         let mut found = 0;
         for index in 1..self.repeated.len() {
             let ((at, left), (next, right)) = (self.repeated[index - 1], self.repeated[index]);
@@ -184,9 +215,20 @@ impl NGrams {
                 continue;
             }
             let key = u64::from(left) << 32 | u64::from(right);
-            let slot = fold(key ^ self.multipliers[0], MULTIPLIER) as usize & mask;
-            let new = Gram { key, first: at, count: 0 };
-            let number = number_of(&mut self.slots, &mut self.grams, slot, new, |other| other.key == key);
+            let successor = &mut self.successors[left as usize];
+            let number = if successor.0 == right {
+                self.grams[successor.1 as usize].count += 1;
+                successor.1
+            } else if *successor == NO_SUCCESSOR {
+                *successor = (right, self.grams.len() as u32);
+                self.grams.push(Gram { key, first: at, count: 1 });
+                successor.1
+            } else {
+                let mask = *mask.get_or_insert_with(|| clear(&mut self.slots, 2 * self.repeated.len()));
+                let slot = fold(key ^ self.multipliers[0], MULTIPLIER) as usize & mask;
+                let new = Gram { key, first: at, count: 0 };
+                number_of(&mut self.slots, &mut self.grams, slot, new, |other| other.key == key)
+            };
             self.repeated[found] = (at, number);
             found += 1;
         }

@@ -87,7 +87,7 @@ impl Signals for RedPajama {
         self.columns.iter_mut().for_each(Float64Builder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
         let mut columns: Vec<(String, ArrayRef)> = Vec::with_capacity(NAMES.len());
         for (name, column) in NAMES.iter().zip(&mut self.columns) {
             columns.push((format!("redpajama.rps_doc_{name}"), Arc::new(column.finish())));

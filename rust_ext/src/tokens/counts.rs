@@ -133,6 +133,14 @@ pub struct TokenCounts {
     bytes: [UInt32Builder; scripts::NUM],
 }
 
+impl Drop for TokenCounts {
+    fn drop(&mut self) {
+        if let (Some(loaded), Some(scratch)) = (&self.counter.loaded, self.scratch.take()) {
+            loaded.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        }
+    }
+}
+
 impl Signals for TokenCounts {
     fn push(&mut self, doc: &Views<'_>) {
         let count = match (&self.counter.loaded, &mut self.scratch) {
@@ -152,10 +160,9 @@ impl Signals for TokenCounts {
         self.bytes.iter_mut().for_each(UInt32Builder::append_null);
     }
 
-    fn finish(mut self: Box<Self>) -> Vec<(String, ArrayRef)> {
-        if let (Some(loaded), Some(mut scratch)) = (&self.counter.loaded, self.scratch.take()) {
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
+        if let Some(scratch) = &mut self.scratch {
             scratch.trim();
-            loaded.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         }
         let name = &self.counter.name;
         let mut out: Vec<(String, ArrayRef)> =
