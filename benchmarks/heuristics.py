@@ -4,7 +4,7 @@ Rule sets: Gopher quality and repetition, C4, FineWeb; ours adds counts and `doc
 filters do not give. All sides run on one core in turns; figures are medians, per CPU second. Column files are
 written as the store writes them. datatrove gets a small part of the same file, spread over it and without
 documents above 50 kB, as it takes minutes where we take tenths of a second; its loading is not counted, ours
-and our writing is. Two threads: wall time of `curate.measure` on two cores against one, with all that it does.
+and our writing is. Two threads: wall time of `curate.measure` on two cores against one, all that it does.
 
 Data: English documents of the Parquet files under `--data`; without it `../shared/data/corpus`, and where
 that is missing the sample of this repository.

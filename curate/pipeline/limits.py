@@ -61,5 +61,5 @@ class Limits:
 
     @property
     def batch_bytes(self) -> int:
-        """Bytes of text in one batch: three are alive at a time, each with its columns."""
+        """Bytes of text in one batch: four are alive at a time, each with its columns."""
         return min(16 << 20, self.memory_bytes // 16)

@@ -144,7 +144,7 @@ def _measured(
         return _measure_batch(session, batch, views, missing), size
 
     depth = min(session.limits.num_threads, 2)
-    yield from map_ahead(job, read_ahead(_batches(session, entry)), depth=depth)
+    yield from read_ahead(map_ahead(job, read_ahead(_batches(session, entry)), depth=depth))
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:

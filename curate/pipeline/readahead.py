@@ -68,8 +68,8 @@ def read_ahead(items: Iterable[T], *, depth: int = 1) -> Iterator[T]:
 def map_ahead(job: Callable[[T], R], items: Iterable[T], *, depth: int) -> Iterator[R]:
     """Yield `job(item)` in the order of the items, computing up to `depth` of them at a time in threads.
 
-    One more result may wait for the consumer. An exception is raised where its result would be yielded; what
-    is being computed then, or when the consumer stops early, is waited for.
+    An exception is raised where its result would be yielded; what is being computed then, or when the
+    consumer stops early, is waited for.
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(depth, thread_name_prefix="map-ahead") as pool:
@@ -77,7 +77,7 @@ def map_ahead(job: Callable[[T], R], items: Iterable[T], *, depth: int) -> Itera
             for item in items:
                 waiting.append(pool.submit(job, item))
                 del item  # the job holds it, and gives it back when it is done
-                if len(waiting) > depth:
+                if len(waiting) == depth:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

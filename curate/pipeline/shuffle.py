@@ -59,6 +59,8 @@ class Shuffle:
         ):
             writer.write_table(table)
         self._runs.append((path, offsets))
+        del table
+        pa.default_memory_pool().release_unused()
 
     def read(self, bucket: int) -> Iterator[pa.Table]:
         """Documents of a bucket in order, in parts, without the columns `ORDER`."""

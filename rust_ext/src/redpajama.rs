@@ -13,6 +13,7 @@ use crate::measure::Signals;
 use crate::ngram::{MAX_WORDS, NGrams, NUMBERED};
 use crate::normalize::Normalized;
 use crate::pystr;
+use crate::simd::{Block, add, block_at, low_bits};
 use crate::text::Views;
 use crate::vocabulary::Vocabulary;
 
@@ -154,25 +155,6 @@ const UPPER: u8 = 8;
 const LOWER: u8 = 16;
 const TERMINAL: u8 = 32;
 
-static CLASSES: [u8; 128] = ascii_classes();
-
-const fn ascii_classes() -> [u8; 128] {
-    let mut out = [OTHER; 128];
-    let mut byte = 0u8;
-    while byte < 128 {
-        out[byte as usize] = match byte {
-            b'a'..=b'z' => WORD | ALPHABETIC | LOWER,
-            b'A'..=b'Z' => WORD | ALPHABETIC | UPPER,
-            b'0'..=b'9' | b'_' => WORD,
-            b'.' | b'!' | b'?' => OTHER | TERMINAL,
-            0x09..=0x0d | 0x1c..=0x20 => SPACE,
-            _ => OTHER,
-        };
-        byte += 1;
-    }
-    out
-}
-
 fn class_of(c: char) -> u8 {
     let kind = if pystr::is_word(c) {
         WORD
@@ -182,7 +164,8 @@ fn class_of(c: char) -> u8 {
         OTHER
     };
     let case = if pystr::is_lower_or_title(c) { LOWER } else { u8::from(c.is_uppercase()) * UPPER };
-    kind | case
+    let terminal = u8::from(matches!(c, '.' | '!' | '?')) * TERMINAL;
+    kind | case | terminal | (u8::from(c.is_ascii_alphabetic()) * ALPHABETIC)
 }
 
 impl Raw {
@@ -191,17 +174,21 @@ impl Raw {
         let mut scan = Scan::default();
         let bytes = text.as_bytes();
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if let Some(&class) = CLASSES.get(byte as usize) {
-                scan.step(class, &mut raw);
-                at += 1;
-            } else {
-                let Some(c) = text[at..].chars().next() else { break };
+        while at < bytes.len() {
+            let (block, num_bytes) = block_at(bytes, at);
+            let num_plain = num_bytes.min(block.high().trailing_zeros() as usize);
+            scan.block(&block, num_plain, &mut raw);
+            at += num_plain;
+            // What is not ASCII, and what is close behind it, one by one.
+            while let Some(rest) = text.get(at..)
+                && !rest.as_bytes()[..rest.len().min(16)].is_ascii()
+                && let Some(c) = rest.chars().next()
+            {
                 scan.step(class_of(c), &mut raw);
                 at += c.len_utf8();
             }
         }
-        scan.count_word(1, &mut raw);
+        scan.end_word(&mut raw);
         raw.sentences += usize::from(scan.in_sentence);
         raw
     }
@@ -216,25 +203,62 @@ struct Scan {
 }
 
 impl Scan {
-    /// Without branches: where words end is as good as random.
     fn step(&mut self, class: u8, raw: &mut Raw) {
-        let kind = class & KIND;
-        let changes = u8::from(kind != self.kind);
-        self.count_word(changes, raw);
-        self.seen = (self.seen & changes.wrapping_sub(1)) | class;
-        self.kind = kind;
-        self.in_sentence |= kind == WORD;
-        let ends = class & TERMINAL != 0;
-        raw.sentences += usize::from(ends & self.in_sentence);
-        self.in_sentence &= !ends;
+        if class & KIND != self.kind {
+            self.end_word(raw);
+            self.seen = 0;
+        }
+        self.kind = class & KIND;
+        self.seen |= class;
+        self.in_sentence |= self.kind == WORD;
+        if class & TERMINAL != 0 {
+            raw.sentences += usize::from(self.in_sentence);
+            self.in_sentence = false;
+        }
     }
 
-    /// Count the word that ends here, if `ends` is 1.
-    fn count_word(&self, ends: u8, raw: &mut Raw) {
-        let is = |holds: bool| usize::from(u8::from(holds) & ends);
-        raw.words += is(self.kind != SPACE);
-        raw.alphabetic += is(self.seen & ALPHABETIC != 0);
-        raw.upper += is(self.seen & (UPPER | LOWER) == UPPER);
+    fn end_word(&self, raw: &mut Raw) {
+        raw.words += usize::from(self.kind != SPACE);
+        raw.alphabetic += usize::from(self.seen & ALPHABETIC != 0);
+        raw.upper += usize::from(self.seen & (UPPER | LOWER) == UPPER);
+    }
+
+    /// Take up the first `num_plain` bytes of a block, which are ASCII: as `step` for each.
+    ///
+    /// Additions carry what a word holds to the bit behind it, where the word is counted.
+    fn block(&mut self, block: &Block, num_plain: usize, raw: &mut Raw) {
+        let Some(last) = num_plain.checked_sub(1) else { return };
+        let plain = low_bits(num_plain);
+        let (upper, lower) = (block.within(b'A', b'Z') & plain, block.within(b'a', b'z') & plain);
+        let letters = upper | lower;
+        let words = letters | (block.within(b'0', b'9') | block.any_of([b'_'])) & plain;
+        let spaces = (block.any_of([b' ']) | block.within(b'\t', b'\r') | block.within(0x1c, 0x1f)) & plain;
+        let terminals = block.any_of([b'.', b'!', b'?']) & plain;
+        let others = !(words | spaces) & plain;
+
+        let is = |kind: u8| u64::from(self.kind == kind);
+        let ends = |class: u64, kind: u8| (class << 1 | is(kind)) & !class & plain;
+        raw.words += (ends(words, WORD).count_ones() + ends(others, OTHER).count_ones()) as usize;
+        let behind = |part: u64, flag: u8| {
+            let (sum, carry) = add(words | !plain, part, self.kind == WORD && self.seen & flag != 0);
+            (sum & !words & plain, u8::from(carry) * flag)
+        };
+        let (with_letter, open_letter) = behind(letters, ALPHABETIC);
+        let (with_upper, open_upper) = behind(upper, UPPER);
+        let (with_lower, open_lower) = behind(lower, LOWER);
+        raw.alphabetic += with_letter.count_ones() as usize;
+        raw.upper += (with_upper & !with_lower).count_ones() as usize;
+        let (reached, in_sentence) = add(!terminals, words, self.in_sentence);
+        raw.sentences += (reached & terminals).count_ones() as usize;
+
+        // Only characters outside ASCII have case and are of no word.
+        let goes_on = self.kind == OTHER && others == plain;
+        if self.kind == OTHER && !goes_on {
+            raw.upper += usize::from(self.seen & (UPPER | LOWER) == UPPER);
+        }
+        self.seen = if goes_on { self.seen } else { open_letter | open_upper | open_lower };
+        self.kind = (words >> last & 1) as u8 * WORD + (others >> last & 1) as u8 * OTHER;
+        self.in_sentence = in_sentence;
     }
 }
 
@@ -307,6 +331,30 @@ mod tests {
         assert_eq!(count("Hello, NASA! a_b--7"), (7, 3, 1, 2));
         assert_eq!(count("... ?! --"), (3, 0, 0, 0));
         assert_eq!(count("A.B. \u{c9}T\u{c9} \u{1c5} \u{2460}\u{24b6}"), (8, 3, 4, 3));
+    }
+
+    #[test]
+    fn blocks_count_what_characters_one_by_one_do() {
+        let alphabet: Vec<char> =
+            "abzABZ09__..!?  --\"'\n\t\u{1c}\u{0}\u{e9}\u{c9}\u{1c5}\u{24b6}\u{24d0}\u{a0}\u{3002}"
+                .chars()
+                .collect();
+        let mut state = 1u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % bound
+        };
+        for round in 0..60_000 {
+            let (from, to) = [(0, 22), (0, alphabet.len()), (0, 4), (3, 8)][round % 4];
+            let text: String = (0..below(200)).map(|_| alphabet[from + below(to - from)]).collect();
+            // Rare characters outside ASCII among long runs of the same kind.
+            let text = if round % 3 == 0 { text.replacen('-', "\u{24b6}", 2) } else { text };
+            let (mut expected, mut scan) = (Raw::default(), Scan::default());
+            text.chars().for_each(|c| scan.step(class_of(c), &mut expected));
+            scan.end_word(&mut expected);
+            expected.sentences += usize::from(scan.in_sentence);
+            assert_eq!(Raw::scan(&text), expected, "{text:?}");
+        }
     }
 
     #[test]

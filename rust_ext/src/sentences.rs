@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::pystr::{is_space, is_terminal, is_word};
-use crate::simd::{Block, block_at, low_bits};
+use crate::simd::{Block, add, block_at, low_bits};
 
 /// Count the sentences of `text`.
 #[must_use]
@@ -85,14 +85,6 @@ impl Counter {
             (self.has_word, self.may_end) = (false, false);
         }
     }
-}
-
-/// The sum, and whether it overflows.
-#[inline]
-fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
-    let (sum, over) = a.overflowing_add(b);
-    let (sum, over_again) = sum.overflowing_add(u64::from(carry));
-    (sum, over | over_again)
 }
 
 #[cfg(test)]

@@ -38,6 +38,15 @@ pub fn low_bits(count: usize) -> u64 {
     if count < BLOCK { (1 << count) - 1 } else { u64::MAX }
 }
 
+/// The sum, and whether it overflows.
+#[inline]
+#[must_use]
+pub fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
+    let (sum, over) = a.overflowing_add(b);
+    let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+    (sum, over | over_again)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[expect(
     unsafe_code,

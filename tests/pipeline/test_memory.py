@@ -1,9 +1,8 @@
-"""Peak memory of whole runs, measured from outside the process.
+"""Peak memory of whole runs, measured from outside the process, under a memory cgroup where one may be made.
 
 The figure is the kernel's own high-water mark of resident memory, VmHWM of `/proc/<pid>/status`, read until
-the process ends: anonymous memory and every mapped page of files, scratch included, so it is no less than
-what a memory cgroup could not reclaim. A cgroup of its own would need rights that a test has not; RLIMIT_AS
-is of no use, as the imports alone map more address space than the limit.
+the process ends: anonymous memory and every mapped page of files, scratch included. In the cgroup the process
+would be killed above the limit. RLIMIT_AS is of no use, as the imports alone map more than the limit.
 """
 
 import re
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from tests.pipeline.cgroup import memory_group
 from tests.pipeline.runs_in_process import SAMPLE, start
 
 MEMORY = "512MiB"
@@ -43,11 +43,15 @@ def peak_mib(process: subprocess.Popen[str]) -> float:
 
 def run_peak(folder: Path, recipe: dict[str, Any], *arguments: str) -> float:
     """Run a recipe with the memory limit; the peak in MiB."""
-    process = start(folder, recipe, "--memory", MEMORY, "--quiet", *arguments, bucket_bytes=64 << 20)
-    peak = peak_mib(process)
-    assert process.stderr is not None
-    with process.stderr as pipe:
-        assert process.returncode == 0, pipe.read()
+    with memory_group(LIMIT_MIB << 20) as group:
+        process = start(folder, recipe, "--memory", MEMORY, "--quiet", *arguments, bucket_bytes=64 << 20)
+        if group is not None:
+            group.add(process.pid)
+        peak = peak_mib(process)
+        assert process.stderr is not None
+        with process.stderr as pipe:
+            assert process.returncode == 0, pipe.read()
+        print("cgroup:", "none to be had" if group is None else f"{group.peak_mib():.0f} MiB")
     print(f"peak of {folder.name}: {peak:.0f} MiB")
     return peak
 
