@@ -2,22 +2,24 @@
 
 Results go to stdout (one JSON object with `--json`), everything else to stderr. Exit codes: 0 done, 1
 failed, 2 a setting or the usage is wrong, 3 done but too many rows were unreadable, 4 `verify` found
-damage, 130 interrupted (what was committed stays). Commands import what they call when they run, so that
-`--help` is quick.
+damage, 130 interrupted (what was committed stays; the first Ctrl-C lets the task at hand finish). Commands
+import what they call when they run, so that `--help` is quick.
 """
 
 import contextlib
 import importlib.metadata
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.errors import CurateError
+from curate.errors import ConfigError, CurateError
 
 if TYPE_CHECKING:
     from curate.pipeline import OpenRun, Session
@@ -44,6 +46,10 @@ Threads = Annotated[
 ]
 Memory = Annotated[
     str, typer.Option("--memory", help="Budget for batches, queues and sorts, such as 512MiB or 4GB.")
+]
+Relocate = Annotated[
+    list[str] | None,
+    typer.Option("--relocate", metavar="OLD=NEW", help="Shards below OLD are below NEW now."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -86,18 +92,25 @@ def _session(
         num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
     )
     progress = pipeline.Silent() if quiet else pipeline.terminal_progress()
+    stop = pipeline.Stop()
+    stop.listen(lambda text: print(text, file=sys.stderr, flush=True))
     return pipeline.Session(
         pipeline.load_recipe(recipe, overrides=overrides),
         limits=limits,
         progress=progress,
         read_only=read_only,
+        stop=stop,
     )
 
 
-def _open(run_dir: Path) -> "OpenRun":
+def _open(run_dir: Path, relocate: list[str] | None = None) -> "OpenRun":
     from curate import pipeline
 
-    return pipeline.open_run(run_dir)
+    places = [pair.partition("=") for pair in relocate or []]
+    for old, _, new in places:
+        if not (old and new):
+            raise ConfigError(f"--relocate is OLD=NEW: {old or new}")
+    return pipeline.open_run(run_dir, relocate={old: new for old, _, new in places})
 
 
 def _print(value: Any, as_json: bool, text: str) -> None:
@@ -223,9 +236,9 @@ def write(
 
 
 @app.command()
-def status(run_dir: RunPath, as_json: AsJson = False) -> None:
+def status(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
     """Say what a run has done."""
-    state = _open(run_dir).status()
+    state = _open(run_dir, relocate).status()
     _print(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
 
 
@@ -233,10 +246,11 @@ def status(run_dir: RunPath, as_json: AsJson = False) -> None:
 def verify(
     run_dir: RunPath,
     size_only: Annotated[bool, typer.Option("--size-only", help="Check sizes and rows, not hashes.")] = False,
+    relocate: Relocate = None,
     as_json: AsJson = False,
 ) -> None:
     """Check sizes, hashes, row counts and that in = kept + dropped; exit 4 when something is wrong."""
-    problems, num_checked = _open(run_dir).verify("size" if size_only else "hash")
+    problems, num_checked = _open(run_dir, relocate).verify("size" if size_only else "hash")
     text = "\n".join(problems) if problems else f"{num_checked} files are as committed, the ledger adds up"
     _print({"problems": problems, "num_checked": num_checked}, as_json, text)
     raise typer.Exit(4 if problems else 0)
@@ -246,21 +260,22 @@ def verify(
 def explain(
     run_dir: RunPath,
     document: Annotated[str, typer.Argument(help="doc:<hash>, id:<id> or <shard key>:<row>.", metavar="DOC")],
+    relocate: Relocate = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why a document was kept or dropped, with every measured value and limit."""
     from curate.report.fromrun import explain_documents
 
-    found = explain_documents(_open(run_dir), document)
+    found = explain_documents(_open(run_dir, relocate), document)
     _print([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
 
 
 @app.command()
-def report(run_dir: RunPath, as_json: AsJson = False) -> None:
+def report(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
     """Write the report of a run again and print where it is (or the report itself, with --json)."""
     from curate.report.fromrun import write_report
 
-    path = write_report(_open(run_dir))
+    path = write_report(_open(run_dir, relocate))
     print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
 
 
@@ -349,6 +364,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         result = app(args=arguments, prog_name="curate", standalone_mode=False)
         sys.stdout.flush()
@@ -367,6 +383,9 @@ def _run(arguments: list[str]) -> int:
         if debug:
             traceback.print_exc()
         return _fail(*_describe(exc))
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)
 
 
 __all__ = ["app", "main"]

@@ -15,6 +15,7 @@ from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import resolve
 from curate.pipeline.session import Session
+from curate.pipeline.stopping import Stop
 from curate.pipeline.terminal import terminal_progress
 from curate.pipeline.write import deliver
 
@@ -27,6 +28,7 @@ __all__ = [
     "Recipe",
     "Session",
     "Silent",
+    "Stop",
     "Timing",
     "default_threads",
     "deliver",
@@ -58,7 +60,8 @@ def dump_recipe(recipe: Recipe, *, with_secrets: bool = True) -> str:
 
 def prepare(session: Session) -> None:
     """Write the resolved recipe into the run folder, with absolute paths."""
-    session.run.write_recipe(dump_recipe(session.recipe.located()))
+    recipe = session.recipe.located()
+    session.run.write_recipe(dump_recipe(recipe), is_secret=recipe.has_secrets)
 
 
 def run_resolve(session: Session) -> Timing:
@@ -82,8 +85,11 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
     with session.run.lock():
         prepare(session)
         measure(session)
+        session.stop.check()
         resolve(session)
+        session.stop.check()
         found = plan(session)
+        session.stop.check()
         if write and session.recipe.output is not None:
             deliver(session, found)
         session.save_timings()

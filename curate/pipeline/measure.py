@@ -60,7 +60,9 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
         session.progress.start(
             "measure", num_bytes=sum(entry.piece.num_bytes for entry, _ in todo), num_tasks=len(todo)
         )
+        _warn_of_slow_tokenizer(session, [name for _, missing in todo for name in missing])
         for entry, missing in todo:
+            session.stop.check()
             timing.num_bytes += measure_piece(session, entry, missing)
             session.progress.advance(num_tasks=1)
     if part is None:
@@ -69,6 +71,14 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
         write_quarantine(session)
     session.progress.finish(_summary(timing))
     return timing
+
+
+def _warn_of_slow_tokenizer(session: Session, missing: list[str]) -> None:
+    tokens = session.recipe.tokens
+    if tokens.name in missing and not tokens.is_native():
+        session.progress.warn(
+            f"{tokens.tokenizer} has parts that are not counted natively: about 2 MB/s per core instead of 40"
+        )
 
 
 def _summary(timing: Timing) -> str:

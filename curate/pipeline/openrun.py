@@ -5,6 +5,7 @@ frames.
 """
 
 import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -171,11 +172,13 @@ def _describe_error(mode: str, error: float | None) -> str:
     return f"           estimated, expected error {100 * error:.2f} % of the total"
 
 
-def open_run(path: str | Path, *, limits: Limits | None = None) -> OpenRun:
-    """Open the run in a folder.
+def open_run(
+    path: str | Path, *, limits: Limits | None = None, relocate: Mapping[str, str] | None = None
+) -> OpenRun:
+    """Open the run in a folder; `relocate` names folders or URLs of shards that moved: old to new.
 
     Raises:
-        ConfigError: the folder is not a run.
+        ConfigError: the folder is not a run, or no input of it lies below an old place.
         StateError: it is of a version that this package does not know, or its store is not there.
     """
     folder = Path(path)
@@ -187,5 +190,19 @@ def open_run(path: str | Path, *, limits: Limits | None = None) -> OpenRun:
     if not (store / "store.json").is_file():
         raise StateError(f"the store of {folder} is not there: {store}", hint="put it back, or run again")
     places = {"run": str(folder.absolute()), "store": str(store.resolve())}
-    recipe = load_recipe({**read_yaml(folder / "recipe.yaml"), **places})
+    values = {**read_yaml(folder / "recipe.yaml"), **places}
+    for old, new in (relocate or {}).items():
+        values["input"] = _relocated(values["input"], old, new)
+    recipe = load_recipe(values)
     return OpenRun(Session(recipe, limits=limits, read_only=True))
+
+
+def _relocated(section: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The input of a recipe with its paths below `old` moved to `new`; both may be relative."""
+    paths = section["paths"] if isinstance(section["paths"], list) else [section["paths"]]
+    before, after = (place if "://" in place else str(Path(place).absolute()) for place in (old, new))
+    before, after = before.rstrip("/"), after.rstrip("/")
+    moved = [after + path[len(before) :] if f"{path}/".startswith(f"{before}/") else path for path in paths]
+    if moved == paths:
+        raise ConfigError(f"no input of the run lies below {before}: {', '.join(map(str, paths))}")
+    return {**section, "paths": moved}

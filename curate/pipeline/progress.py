@@ -24,6 +24,10 @@ class Progress(Protocol):
         """The step is over; `summary` is one line for people."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Something that the user may want to change, one line."""
+        ...
+
 
 class Silent:
     """Watches nothing."""
@@ -35,6 +39,9 @@ class Silent:
         """Do nothing."""
 
     def finish(self, summary: str) -> None:
+        """Do nothing."""
+
+    def warn(self, text: str) -> None:
         """Do nothing."""
 
 

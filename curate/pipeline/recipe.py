@@ -162,7 +162,13 @@ class Recipe(Settings):
             output = output.model_copy(update={"path": str(Path(output.path).absolute())})
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
-        return self.model_copy(update={"input": source, "output": output, **places})
+        stages = [_with_absolute_tokenizer(entry) for entry in self.measure]
+        return self.model_copy(update={"input": source, "output": output, "measure": stages, **places})
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether it says how to reach an object store."""
+        return bool(self.input.storage_options or (self.output and self.output.storage_options))
 
     def plan_fingerprint(self) -> str:
         """Fingerprint of every setting that decides the plan, but not of its inputs."""
@@ -177,6 +183,14 @@ class Recipe(Settings):
     def repeats_vary(self) -> bool:
         """Whether a document may be delivered more than once."""
         return False
+
+
+def _with_absolute_tokenizer(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    """The entry of a stage; a tokenizer's path in it is made absolute."""
+    settings = entry.get(Tokens.name) if isinstance(entry, dict) else None
+    if not settings or not settings.get("tokenizer"):
+        return entry
+    return {Tokens.name: {**settings, "tokenizer": str(Path(settings["tokenizer"]).absolute())}}
 
 
 Entries = list[str | dict[str, dict[str, Any] | None]]

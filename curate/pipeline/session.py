@@ -20,6 +20,7 @@ from curate.pipeline import transform
 from curate.pipeline.limits import Limits
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe
+from curate.pipeline.stopping import Stop
 from curate.runs import ROW_GROUP_ROWS, Commit, Run, Store
 from curate.schema import ERROR, fingerprint
 from curate.shards import Piece, Shard, carried_schema, list_shards, split_pieces
@@ -121,14 +122,16 @@ class Session:
         limits: Limits | None = None,
         progress: Progress | None = None,
         read_only: bool = False,
+        stop: Stop | None = None,
     ) -> None:
         """Open the store and the run folder; shards are listed at first use.
 
-        With `read_only` nothing is made where it is missing.
+        With `read_only` nothing is made where it is missing; `stop` is asked before each task.
         """
         self.recipe = recipe
         self.limits = limits or Limits()
         self.progress = progress or Silent()
+        self.stop = stop or Stop()
         self.store = Store(recipe.store_dir, create=not read_only)
         place = os.path.relpath(recipe.store_dir.resolve(), recipe.run_dir.resolve())
         self.run = Run(recipe.run_dir, store=place, create=not read_only)

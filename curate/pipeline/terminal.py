@@ -57,6 +57,10 @@ class Bar:
         self._progress.stop()
         print(f"{self._step:>8}  {summary}", file=sys.stderr)
 
+    def warn(self, text: str) -> None:
+        """Print it above the bar."""
+        self._progress.console.print(f"warning: {text}", markup=False, highlight=False)
+
 
 class Lines:
     """Plain lines; used when stderr is a file or a pipe."""
@@ -91,6 +95,10 @@ class Lines:
     def finish(self, summary: str) -> None:
         """Print the summary."""
         print(f"{self._step}: {summary}", file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Print it."""
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def terminal_progress() -> progress.Progress:

@@ -63,6 +63,7 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         folder.retire(plan.fingerprint)
         shuffle = _scatter(delivery, works) if delivery.shuffled and todo else None
         for index in todo:
+            session.stop.check()
             tables = _tables(delivery, works[index], shuffle)
             done[index] = _write(delivery, tasks[index], tables, folder)
             session.progress.advance(num_tasks=1)

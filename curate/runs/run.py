@@ -90,10 +90,15 @@ class Run(Ledger):
         if path.exists():
             shutil.rmtree(path)
 
-    def write_recipe(self, text: str) -> Path:
-        """Write the resolved recipe, in place of the one before; return its path."""
+    def write_recipe(self, text: str, *, is_secret: bool = False) -> Path:
+        """Write the resolved recipe, in place of the one before; return its path.
+
+        One with secrets, such as the keys of an object store, can be read by its owner alone.
+        """
         path = self.root / "recipe.yaml"
         with files.atomic_file(path) as handle:
+            if is_secret:
+                os.fchmod(handle.fileno(), 0o600)
             handle.write(text.encode("utf-8"))
         return path
 
