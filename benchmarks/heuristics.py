@@ -30,11 +30,11 @@ import pyarrow.parquet as pq
 
 import curate
 from curate import _rust, text
-from curate.runs import parquet_writer
+from curate.runs import ROW_GROUP_ROWS, parquet_writer
 
 ROOT = Path(__file__).parents[1]
 GROUPS = frozenset({"document", "gopher", "c4", "fineweb"})
-BATCH_ROWS = 8192
+BATCH_ROWS = 2048
 MEGABYTE = 1_000_000
 
 
@@ -64,13 +64,27 @@ def batches(path: Path) -> Iterable[pa.Array]:
 def measure(source: Path, target: Path, *, words: text.WordMode, num_threads: int = 1) -> None:
     """From Parquet to a column file."""
     spec = text.NativeSpec(groups=GROUPS, words=words)
+    waiting: list[pa.RecordBatch] = []
     writer = None
     for texts in batches(source):
-        columns = text.measure(texts, spec, num_threads=num_threads)
-        writer = writer or parquet_writer(target, columns.schema)
-        writer.write_batch(columns)
+        waiting.append(text.measure(texts, spec, num_threads=num_threads))
+        if sum(columns.num_rows for columns in waiting) >= ROW_GROUP_ROWS:
+            writer = write_group(writer, target, waiting)
+    if waiting:
+        writer = write_group(writer, target, waiting)
     if writer:
         writer.close()
+
+
+def write_group(
+    writer: pq.ParquetWriter | None, target: Path, waiting: list[pa.RecordBatch]
+) -> pq.ParquetWriter:
+    """Write what waits as one row group, as the store does."""
+    columns = pa.Table.from_batches(waiting).combine_chunks()
+    waiting.clear()
+    writer = writer or parquet_writer(target, columns.schema)
+    writer.write_table(columns)
+    return writer
 
 
 def bare(source: Path) -> None:

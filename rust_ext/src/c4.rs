@@ -76,11 +76,10 @@ impl C4 {
     }
 
     /// Sentences of a kept line, in the words' mode; datatrove finds at least one in any.
-    fn count_sentences(&mut self, text: &str, span: Span, line: Cow<'_, str>) -> usize {
+    fn count_sentences(&mut self, text: &str, core: Span, line: Cow<'_, str>) -> usize {
         let count = match (self.words, line) {
-            (WordMode::Uax29, Cow::Borrowed(line)) => {
-                let start = span.end as usize - pystr::strip_start(span.of(text)).len();
-                sentences::count_within(text, start..start + line.len())
+            (WordMode::Uax29, Cow::Borrowed(_)) => {
+                sentences::count_within(text, core.start as usize..core.end as usize)
             }
             (WordMode::Uax29, Cow::Owned(line)) => sentences::count(&line),
             (WordMode::DatatroveEn, line) => words_en::count_sentences(&line, &mut self.scratch),
@@ -95,11 +94,11 @@ impl Signals for C4 {
         let mut verdicts = [0usize; Verdict::Kept as usize + 1];
         let mut num_sentences = 0;
         let mut rules = Rules::new(doc.text);
-        for span in doc.iter_python_lines() {
-            let (line, verdict) = rules.judge(span, &mut found);
+        for (line, core) in doc.iter_python_lines() {
+            let (clean, verdict) = rules.judge(line, core, &mut found);
             verdicts[verdict as usize] += 1;
             if verdict == Verdict::Kept {
-                num_sentences += self.count_sentences(doc.text, span, line);
+                num_sentences += self.count_sentences(doc.text, core, clean);
             }
         }
         let dropped = |verdict: Verdict| verdicts[verdict as usize];
@@ -158,8 +157,8 @@ impl<'a> Rules<'a> {
     }
 
     /// The line as datatrove would keep it, and whether it does.
-    fn judge(&mut self, line: Span, found: &mut Found) -> (Cow<'a, str>, Verdict) {
-        let stripped = pystr::strip(line.of(self.text));
+    fn judge(&mut self, line: Span, core: Span, found: &mut Found) -> (Cow<'a, str>, Verdict) {
+        let stripped = core.of(self.text);
         if has_too_long_word(stripped) {
             return (Cow::Borrowed(stripped), Verdict::TooLongWord);
         }
@@ -234,13 +233,12 @@ pub fn edits(text: &str) -> Vec<Span> {
     let mut removed = Removed::default();
     let mut end_of_last = None;
     for span in pystr::split_lines(text) {
-        let (_, verdict) = rules.judge(span, &mut Found::default());
+        let core = crate::text::core(text, span);
+        let (_, verdict) = rules.judge(span, core, &mut Found::default());
         if verdict != Verdict::Kept {
             continue;
         }
-        let stripped = pystr::strip_start(span.of(text));
-        let start = span.end as usize - stripped.len();
-        let line = pystr::strip(stripped);
+        let (start, line) = (core.start as usize, core.of(text));
         if let Some(end) = end_of_last {
             removed.keep(separator(text, end, start));
         }

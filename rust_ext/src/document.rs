@@ -75,8 +75,9 @@ fn num_lines(doc: &Views<'_>) -> usize {
 fn num_paragraphs(doc: &Views<'_>) -> usize {
     let mut count = 0;
     let mut was_blank = true;
-    for line in doc.iter_lines() {
-        let is_blank = line.chars().all(char::is_whitespace);
+    for (line, core) in doc.iter_lines().zip(doc.cores) {
+        // Python's white space holds Unicode's and U+001C to U+001F.
+        let is_blank = core.num_bytes() == 0 && line.chars().all(char::is_whitespace);
         count += usize::from(was_blank && !is_blank);
         was_blank = is_blank;
     }

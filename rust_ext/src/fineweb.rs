@@ -79,8 +79,8 @@ struct Lines {
 impl Lines {
     fn of(doc: &Views<'_>) -> Self {
         let mut out = Self::default();
-        for (line, &is_repeated) in doc.iter_lines().zip(doc.repeated_lines) {
-            if is_blank(line) {
+        for ((line, core), &is_repeated) in doc.iter_lines().zip(doc.cores).zip(doc.repeated_lines) {
+            if core.num_bytes() == 0 {
                 continue;
             }
             out.all += 1;
@@ -89,13 +89,6 @@ impl Lines {
             out.repeated_chars += if is_repeated { pystr::len(line) } else { 0 };
         }
         out
-    }
-}
-
-fn is_blank(line: &str) -> bool {
-    match line.as_bytes().first() {
-        Some(byte) if byte.is_ascii_graphic() => false,
-        _ => pystr::strip_start(line).is_empty(),
     }
 }
 

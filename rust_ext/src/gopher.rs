@@ -254,14 +254,14 @@ struct Lines {
 impl Lines {
     fn of(doc: &Views<'_>) -> Self {
         let mut out = Self::default();
-        doc.iter_python_lines().for_each(|line| out.add(line.of(doc.text)));
+        doc.iter_python_lines().for_each(|(_, core)| out.add(core.of(doc.text)));
         out
     }
 
+    /// Add a line, stripped.
     fn add(&mut self, line: &str) {
         self.all += 1;
-        self.bullets += usize::from(pystr::strip_start(line).starts_with(BULLETS));
-        let end = pystr::strip_end(line);
-        self.ellipses += usize::from(end.ends_with("...") || end.ends_with(ELLIPSIS));
+        self.bullets += usize::from(line.starts_with(BULLETS));
+        self.ellipses += usize::from(line.ends_with("...") || line.ends_with(ELLIPSIS));
     }
 }

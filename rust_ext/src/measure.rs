@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::cast::AsArray as _;
@@ -106,7 +106,8 @@ impl Spec {
 /// # Errors
 /// `Error::Config` for an unknown group.
 pub fn measure(texts: &LargeBinaryArray, spec: &Spec, num_threads: usize) -> Result<RecordBatch> {
-    Pass { texts, given: None, makers: spec.makers(false)?, split: splitter(spec.words) }.run(num_threads)
+    let (makers, key) = (spec.makers(false)?, format!("{spec:?}"));
+    Pass { texts, given: None, makers, split: splitter(spec.words), key }.run(num_threads)
 }
 
 /// Measure every document of `texts`, with the words of each given instead of found.
@@ -120,7 +121,8 @@ pub fn measure_words(texts: &LargeBinaryArray, words: &LargeListArray, spec: &Sp
     if words.values().as_string_opt::<i64>().is_none() {
         return Err(Error::Data(format!("words must be large_string, not: {}", words.value_type())));
     }
-    Pass { texts, given: Some(words), makers: spec.makers(true)?, split: |_, _| () }.run(1)
+    let (makers, key) = (spec.makers(true)?, format!("{spec:?}, given"));
+    Pass { texts, given: Some(words), makers, split: |_, _| (), key }.run(1)
 }
 
 struct Pass<'a> {
@@ -128,6 +130,8 @@ struct Pass<'a> {
     given: Option<&'a LargeListArray>,
     makers: Vec<Make>,
     split: Split,
+    /// What makes workers of different passes the same.
+    key: String,
 }
 
 type Columns = Vec<(String, ArrayRef)>;
@@ -136,7 +140,10 @@ impl Pass<'_> {
     fn run(&self, num_threads: usize) -> Result<RecordBatch> {
         let chunks = chunks(self.texts, num_threads);
         if let [rows] = chunks.as_slice() {
-            return concat(&[Worker::new(self).measure(rows.clone())], self.texts.len());
+            let mut worker = Worker::take(self);
+            let columns = worker.measure(self, rows.clone());
+            worker.put_back();
+            return concat(&[columns], self.texts.len());
         }
         // The largest first, so that no thread is left with much to do when the others are done.
         let mut order: Vec<usize> = (0..chunks.len()).collect();
@@ -144,11 +151,12 @@ impl Pass<'_> {
         let parts: Vec<OnceLock<Columns>> = chunks.iter().map(|_| OnceLock::new()).collect();
         let next = AtomicUsize::new(0);
         let work = |_: usize| {
-            let mut worker = Worker::new(self);
+            let mut worker = Worker::take(self);
             while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // Each index is taken once, so the place is empty.
-                let _ = parts[index].set(worker.measure(chunks[index].clone()));
+                let _ = parts[index].set(worker.measure(self, chunks[index].clone()));
             }
+            worker.put_back();
         };
         pool::run(num_threads, || (0..num_threads).into_par_iter().with_max_len(1).for_each(work))?;
         let parts: Vec<Columns> =
@@ -168,23 +176,47 @@ impl Pass<'_> {
     }
 }
 
+/// Workers that wait for the next call with the same spec: memory that is given back and taken again has to
+/// be cleared by the kernel, which costs up to a tenth of the time.
+static IDLE: Mutex<Vec<Worker>> = Mutex::new(Vec::new());
+const MAX_IDLE: usize = 8;
+/// A worker that met a larger document is not kept: its buffers have about ten times the size of the text.
+const MAX_IDLE_TEXT: usize = 1 << 20;
+
 /// One thread's groups, whose buffers serve one chunk after another.
-struct Worker<'a> {
-    pass: &'a Pass<'a>,
+struct Worker {
+    key: String,
     groups: Vec<Box<dyn Signals>>,
     reads: Reads,
     segments: Segments,
+    /// Bytes of the largest document so far.
+    largest: usize,
 }
 
-impl<'a> Worker<'a> {
-    fn new(pass: &'a Pass<'a>) -> Self {
+impl Worker {
+    /// An idle worker, or a new one. Nobody waits for another thread here, which may not exist after a fork.
+    fn take(pass: &Pass<'_>) -> Self {
+        if let Ok(mut idle) = IDLE.try_lock()
+            && let Some(index) = idle.iter().position(|worker| worker.key == pass.key)
+        {
+            return idle.swap_remove(index);
+        }
         let groups: Vec<_> = pass.makers.iter().map(|make| make()).collect();
         let reads = groups.iter().map(|group| group.reads()).fold(Reads::default(), Reads::or);
-        Self { pass, groups, reads, segments: Segments::default() }
+        Self { key: pass.key.clone(), groups, reads, segments: Segments::default(), largest: 0 }
     }
 
-    fn measure(&mut self, rows: Range<usize>) -> Columns {
-        let texts = self.pass.texts;
+    fn put_back(self) {
+        if self.largest <= MAX_IDLE_TEXT
+            && let Ok(mut idle) = IDLE.try_lock()
+        {
+            idle.truncate(MAX_IDLE - 1);
+            idle.insert(0, self);
+        }
+    }
+
+    fn measure(&mut self, pass: &Pass<'_>, rows: Range<usize>) -> Columns {
+        let texts = pass.texts;
         let mut invalid = BooleanBuilder::with_capacity(rows.len());
         for row in rows {
             let bytes = texts.is_valid(row).then(|| texts.value(row));
@@ -192,7 +224,8 @@ impl<'a> Worker<'a> {
             invalid.append_value(matches!(text, Some(Err(_))));
             match text {
                 Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
-                    let doc = self.pass.view(row, text, self.reads, &mut self.segments);
+                    self.largest = self.largest.max(text.len());
+                    let doc = pass.view(row, text, self.reads, &mut self.segments);
                     self.groups.iter_mut().for_each(|group| group.push(&doc));
                 }
                 _ => self.groups.iter_mut().for_each(|group| group.push_null()),

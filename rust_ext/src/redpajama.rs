@@ -286,12 +286,9 @@ fn entropy(counts: &[u32], num_words: usize) -> f64 {
 
 /// The fraction of lines, those that `\n` ends, with `...` or U+2026 before their last white space.
 fn ellipsis_frac(doc: &Views<'_>) -> Option<f64> {
-    let ends = |line: &str| {
-        let line = pystr::strip_end(line);
-        line.ends_with("...") || line.ends_with(ELLIPSIS)
-    };
+    let ends = |line: &str| line.ends_with("...") || line.ends_with(ELLIPSIS);
     let num_lines = doc.lines.len() - usize::from(doc.text.is_empty() || doc.text.ends_with('\n'));
-    ratio(doc.lines[..num_lines].iter().filter(|line| ends(line.of(doc.text))).count(), num_lines)
+    ratio(doc.cores[..num_lines].iter().filter(|line| ends(line.of(doc.text))).count(), num_lines)
 }
 
 /// `str.count`: occurrences that do not overlap.

@@ -20,6 +20,10 @@ impl Default for Repeats {
 impl Repeats {
     /// For each of the `pieces` of `text`, append whether it equals an earlier one.
     pub fn mark(&mut self, text: &str, pieces: &[Span], repeated: &mut Vec<bool>) {
+        if pieces.len() < 2 {
+            repeated.extend(pieces.iter().map(|_| false));
+            return;
+        }
         let mask = clear(&mut self.slots, 2 * pieces.len());
         for (piece, number) in pieces.iter().zip(1u64..) {
             let bytes = piece.of(text).as_bytes();

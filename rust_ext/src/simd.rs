@@ -54,8 +54,8 @@ pub fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
 )]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
-        _mm_set1_epi8, _mm_sub_epi8,
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set_epi64x, _mm_set1_epi8, _mm_sub_epi8,
     };
 
     use super::BLOCK;
@@ -99,12 +99,13 @@ mod sse2 {
             unsafe { within(&self.0, b'a', b'z', 0x20) }
         }
 
-        /// One ASCII letter, given in lower case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
+        /// case, in either case.
         #[inline]
         #[must_use]
-        pub fn letter(&self, lower: u8) -> u64 {
+        pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
             // SAFETY: x86-64 has SSE2.
-            unsafe { within(&self.0, lower, lower, 0x20) }
+            unsafe { any_pair(&self.0, &next.0, pairs) }
         }
 
         /// Bytes of 0x80 and more.
@@ -135,6 +136,21 @@ mod sse2 {
             }
             found
         })
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn any_pair<const N: usize>(parts: &Registers, next: &Registers, pairs: [(u8, u8); N]) -> u64 {
+        let mut found = *parts;
+        for (part, next) in found.iter_mut().zip(next) {
+            let (first, second) = (_mm_or_si128(*part, splat(0x20)), _mm_or_si128(*next, splat(0x20)));
+            *part = splat(0);
+            for (a, b) in pairs {
+                let both = _mm_and_si128(_mm_cmpeq_epi8(first, splat(a)), _mm_cmpeq_epi8(second, splat(b)));
+                *part = _mm_or_si128(*part, both);
+            }
+        }
+        mask(&found, |part| part)
     }
 
     /// Bytes that are from `first` to `last` once the bits `set` are set in them.
@@ -196,10 +212,12 @@ mod portable {
             self.mask(|byte| byte.is_ascii_alphabetic())
         }
 
-        /// One ASCII letter, given in lower case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
+        /// case, in either case.
         #[must_use]
-        pub fn letter(&self, lower: u8) -> u64 {
-            self.mask(|byte| byte | 0x20 == lower)
+        pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
+            let found = self.0.iter().zip(&next.0).map(|(&a, &b)| pairs.contains(&(a | 0x20, b | 0x20)));
+            found.rev().fold(0, |mask, found| mask << 1 | u64::from(found))
         }
 
         /// Bytes of 0x80 and more.
@@ -229,7 +247,11 @@ mod tests {
             let (fast, slow) = (Block::new(&block), portable::Block::new(&block));
             assert_eq!(fast.high(), slow.high());
             assert_eq!(fast.letters(), slow.letters());
-            assert_eq!(fast.letter(b'a' + round % 26), slow.letter(b'a' + round % 26));
+            let pairs = [(b'a' + round % 26, b'q'), (block[5] | 0x20, block[9] | 0x20)];
+            let other: [u8; BLOCK] = std::array::from_fn(|at| block[(at + 4) % BLOCK]);
+            let (next, slow_next) = (Block::new(&other), portable::Block::new(&other));
+            assert_eq!(fast.any_pair(&next, pairs), slow.any_pair(&slow_next, pairs));
+            assert_ne!(fast.any_pair(&next, pairs), 0);
             assert_eq!(fast.any_of([round, b'.', 0]), slow.any_of([round, b'.', 0]));
             for last in [round, round.saturating_add(9), 255] {
                 assert_eq!(fast.within(round, last), slow.within(round, last));

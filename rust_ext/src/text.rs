@@ -1,8 +1,7 @@
 //! The views of one document that every native measurement reads: characters, words and lines.
 
-use memchr::memchr_iter;
-
 use crate::repeats::Repeats;
+use crate::simd::{BLOCK, block_at};
 use crate::{pystr, uax29, words_en};
 
 /// Documents of this many bytes or more get no row: spans are 32 bits wide.
@@ -64,6 +63,8 @@ pub struct Views<'a> {
     pub words: &'a [Span],
     /// The pieces of `text` between `\n` characters (as Python's `text.split("\n")`), without the `\n`.
     pub lines: &'a [Span],
+    /// Each of `lines` without the white space around it, as `str.strip` has it.
+    pub cores: &'a [Span],
     /// For each of `lines`, whether an earlier one is equal; empty where no group asked for it.
     pub repeated_lines: &'a [bool],
     /// Whether `str.splitlines` ends lines at anything but `\n`.
@@ -100,14 +101,16 @@ impl<'a> Views<'a> {
         self.words.iter().map(move |span| span.of(text))
     }
 
-    /// The lines as `str.splitlines` has them.
-    pub fn iter_python_lines(&self) -> impl Iterator<Item = Span> + use<'a> {
+    /// The lines as `str.splitlines` has them, each with what `str.strip` leaves of it.
+    pub fn iter_python_lines(&self) -> impl Iterator<Item = (Span, Span)> + use<'a> {
         // Nothing follows the last line feed, so there is no line there.
         let num_lines =
             self.lines.len() - usize::from(self.lines.last().is_some_and(|line| line.num_bytes() == 0));
         let lines = if self.has_other_breaks { &[] } else { self.lines.get(..num_lines).unwrap_or(&[]) };
-        let others = self.has_other_breaks.then(|| pystr::split_lines(self.text));
-        lines.iter().copied().chain(others.into_iter().flatten())
+        let text = self.text;
+        let others = self.has_other_breaks.then(|| pystr::split_lines(text));
+        let others = others.into_iter().flatten().map(move |line| (line, core(text, line)));
+        lines.iter().copied().zip(self.cores.iter().copied()).chain(others)
     }
 
     /// All lines in order.
@@ -134,6 +137,7 @@ pub fn splitter(mode: WordMode) -> Split {
 pub struct Segments {
     words: Vec<Span>,
     lines: Vec<Span>,
+    cores: Vec<Span>,
     words_text: String,
     repeats: Repeats,
     repeated_lines: Vec<bool>,
@@ -168,6 +172,8 @@ impl Segments {
 
     fn finish<'a>(&'a mut self, text: &'a str, reads: Reads, given: bool) -> Views<'a> {
         split_lines(text, &mut self.lines);
+        self.cores.clear();
+        self.cores.extend(self.lines.iter().map(|&line| core(text, line)));
         self.repeated_lines.clear();
         if reads.repeated_lines {
             self.repeats.mark(text, &self.lines, &mut self.repeated_lines);
@@ -180,6 +186,7 @@ impl Segments {
             words_text: if given { &self.words_text } else { text },
             words: &self.words,
             lines: &self.lines,
+            cores: &self.cores,
             repeated_lines: &self.repeated_lines,
             has_other_breaks: pystr::has_other_breaks(text),
         }
@@ -194,10 +201,32 @@ pub fn count_chars(text: &str) -> usize {
 
 fn split_lines(text: &str, lines: &mut Vec<Span>) {
     lines.clear();
+    let bytes = text.as_bytes();
     let mut start = 0;
-    for end in memchr_iter(b'\n', text.as_bytes()) {
-        lines.push(Span::new(start, end));
-        start = end + 1;
+    for at in (0..bytes.len()).step_by(BLOCK) {
+        let mut ends = block_at(bytes, at).0.any_of([b'\n']);
+        while ends != 0 {
+            let end = at + ends.trailing_zeros() as usize;
+            lines.push(Span::new(start, end));
+            start = end + 1;
+            ends &= ends - 1;
+        }
     }
-    lines.push(Span::new(start, text.len()));
+    lines.push(Span::new(start, bytes.len()));
+}
+
+/// What `str.strip` leaves of a line.
+#[inline]
+#[must_use]
+pub fn core(text: &str, line: Span) -> Span {
+    let bytes = text.as_bytes().get(line.start as usize..line.end as usize).unwrap_or(&[]);
+    if let (Some(first), Some(last)) = (bytes.first(), bytes.last())
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return line;
+    }
+    let rest = pystr::strip_start(line.of(text));
+    let start = line.end as usize - rest.len();
+    Span::new(start, start + pystr::strip_end(rest).len())
 }
