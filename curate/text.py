@@ -34,6 +34,8 @@ class NativeSpec:
     """How words are split; None where no group reads words, or where another stage may choose."""
     tokens: tuple[str, ...] = ()
     """Settings of token counters, each one canonical JSON object."""
+    models: tuple[str, ...] = ()
+    """Settings of fastText models, each one canonical JSON object."""
 
     @staticmethod
     def union(specs: Iterable["NativeSpec"]) -> "NativeSpec":
@@ -44,19 +46,25 @@ class NativeSpec:
         """
         groups: frozenset[str] = frozenset()
         tokens: dict[str, None] = {}
+        models: dict[str, None] = {}
         modes: set[WordMode] = set()
         for spec in specs:
             groups |= spec.groups
             tokens.update(dict.fromkeys(spec.tokens))
+            models.update(dict.fromkeys(spec.models))
             modes |= {spec.words} if spec.words else set()
         if len(modes) > 1:
             raise ConfigError(f"one pass splits words in one way only: {', '.join(sorted(modes))}")
-        return NativeSpec(groups=groups, words=next(iter(modes), None), tokens=tuple(tokens))
+        return NativeSpec(
+            groups=groups, words=next(iter(modes), None), tokens=tuple(tokens), models=tuple(models)
+        )
 
     def to_json(self) -> str:
         """Write the spec as the native pass reads it."""
         tokens: list[Any] = [json.loads(settings) for settings in self.tokens]
-        return json.dumps({"groups": sorted(self.groups), "words": self.words or "uax29", "tokens": tokens})
+        models: list[Any] = [json.loads(settings) for settings in self.models]
+        words = self.words or "uax29"
+        return json.dumps({"groups": sorted(self.groups), "words": words, "tokens": tokens, "models": models})
 
 
 def measure(texts: pa.Array, spec: NativeSpec, *, num_threads: int = 1) -> pa.RecordBatch:

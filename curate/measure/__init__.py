@@ -2,10 +2,11 @@
 
 from curate.measure.document import Document
 from curate.measure.heuristics import Heuristics
+from curate.measure.language import Language
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
-STAGES: dict[str, type[StageModel]] = {stage.name: stage for stage in (Heuristics, Tokens)}
+STAGES: dict[str, type[StageModel]] = {stage.name: stage for stage in (Heuristics, Language, Tokens)}
 """Stages that a recipe names under `measure:`; `document` is always measured."""
 
-__all__ = ["STAGES", "Document", "Heuristics", "StageModel", "Tokens"]
+__all__ = ["STAGES", "Document", "Heuristics", "Language", "StageModel", "Tokens"]

@@ -6,6 +6,7 @@ pub mod c4;
 pub mod document;
 pub mod edits;
 pub mod error;
+pub mod fasttext;
 pub mod fineweb;
 pub mod gopher;
 pub mod hash;

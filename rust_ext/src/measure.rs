@@ -19,6 +19,7 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, Paral
 use crate::c4::C4;
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::fasttext::Classifier;
 use crate::fineweb::FineWeb;
 use crate::gopher::Gopher;
 use crate::pool;
@@ -62,6 +63,9 @@ pub struct Spec {
     /// Settings of the token counters, one object each.
     #[serde(default)]
     pub tokens: Vec<serde_json::Value>,
+    /// Settings of the fastText models, one object each.
+    #[serde(default)]
+    pub models: Vec<serde_json::Value>,
 }
 
 impl Spec {
@@ -96,6 +100,10 @@ impl Spec {
         for settings in &self.tokens {
             let counter = Counter::new(settings)?;
             makers.push(Box::new(move || Box::new(counter.group())));
+        }
+        for settings in &self.models {
+            let classifier = Classifier::new(settings)?;
+            makers.push(Box::new(move || Box::new(classifier.group())));
         }
         Ok(makers)
     }
