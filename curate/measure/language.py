@@ -1,8 +1,8 @@
 """The language of each document, by any fastText language identifier (Joulin et al. 2016, arXiv:1607.01759).
 
-Labels are the model's own without `__label__`: `en` of lid.176, `eng_Latn` of GlotLID and OpenLID. The score is
-the probability that the reference implementation reports for the text as one line. Cost: lid.176 runs at about
-28 MB/s per core. Not here: other classifiers, several labels, languages of paragraphs.
+Labels are the model's own without `__label__`: `en` of lid.176, `eng_Latn` of GlotLID and OpenLID. The score
+is the probability that the reference implementation reports for the text as one line. Cost: lid.176 runs at
+about 28 MB/s per core. Not here: other classifiers, several labels, languages of paragraphs.
 """
 
 import json
