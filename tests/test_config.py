@@ -72,7 +72,10 @@ def test_an_override_that_leads_nowhere_is_refused(override):
     [
         ({"fliter": []}, "fliter is not a known key, did you mean `filter`"),
         ({"input": {"path": "x"}}, "input.path is not a known key"),
-        ({"measure": ["heuristic"]}, "measure.0. is not known, there are heuristics, language, tokens: heuristic"),
+        (
+            {"measure": ["heuristic"]},
+            "measure.0. is not known, there are heuristics, language, tokens: heuristic",
+        ),
         ({"measure": ["tokens", "tokens"]}, "measure has a stage twice: tokens"),
         ({"plan": {"budget": "3X"}}, "3X"),
         ({"plan": {"select": {"budget": 1}}}, "written as `plan.budget`"),
