@@ -16,7 +16,7 @@ from curate.dedup.exact import Exact
 from curate.errors import ConfigError
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
-from curate.measure import STAGES, Document, Heuristics, StageModel, Tokens
+from curate.measure import STAGES, Document, Heuristics, Language, StageModel, Tokens
 from curate.pipeline.transform import TRANSFORMS, C4Lines
 from curate.schema import Settings, fingerprint
 from curate.selection.settings import Selection
@@ -162,7 +162,7 @@ class Recipe(Settings):
             output = output.model_copy(update={"path": str(Path(output.path).absolute())})
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
-        stages = [_with_absolute_tokenizer(entry) for entry in self.measure]
+        stages = [_with_absolute_path(entry) for entry in self.measure]
         return self.model_copy(update={"input": source, "output": output, "measure": stages, **places})
 
     @property
@@ -185,12 +185,19 @@ class Recipe(Settings):
         return False
 
 
-def _with_absolute_tokenizer(entry: str | dict[str, Any]) -> str | dict[str, Any]:
-    """The entry of a stage; a tokenizer's path in it is made absolute."""
-    settings = entry.get(Tokens.name) if isinstance(entry, dict) else None
-    if not settings or not settings.get("tokenizer"):
+_PATHS = {Tokens.name: "tokenizer", Language.name: "model"}
+"""Settings of stages that are paths."""
+
+
+def _with_absolute_path(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    """The entry of a stage; the path of a tokenizer or model in it is made absolute."""
+    if isinstance(entry, str):
         return entry
-    return {Tokens.name: {**settings, "tokenizer": str(Path(settings["tokenizer"]).absolute())}}
+    name, settings = next(iter(entry.items()))
+    key = _PATHS.get(name)
+    if key is None or not settings or not settings.get(key):
+        return entry
+    return {name: {**settings, key: str(Path(settings[key]).absolute())}}
 
 
 Entries = list[str | dict[str, dict[str, Any] | None]]

@@ -141,10 +141,13 @@ def test_a_missing_model_is_an_error_with_its_path(tmp_path: Path) -> None:
         Language(model=tmp_path / "none.bin").needs()
 
 
-def test_languages_are_filtered_by_expressions_over_their_columns(folder: Path, tmp_path: Path) -> None:
+def test_languages_are_filtered_by_expressions_over_their_columns(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     recipe: dict[str, Any] = {
         "input": {"paths": str(Path(__file__).parents[2] / "sample" / "part-0.parquet")},
-        "measure": [{"language": {"model": str(folder / "softmax-6x4-0-1.bin")}}],
+        "measure": [{"language": {"model": "softmax-6x4-0-1.bin"}}],
         "filter": [{"reason": "language.not_l0", "drop": "language.label <> 'l0' OR language.score < 0.1"}],
         "run": str(tmp_path / "run"),
     }
@@ -153,5 +156,7 @@ def test_languages_are_filtered_by_expressions_over_their_columns(folder: Path, 
     dropped = (columns["language.label"] != "l0") | (columns["language.score"] < 0.1)
     assert (plan["reasons"].list.contains("language.not_l0") == dropped).all()
     assert int(dropped.sum()) > 0
+    monkeypatch.chdir(tmp_path)
+    assert curate.open_run(tmp_path / "run").status()["measured"] == 1
     with pytest.raises(ConfigError):
         curate.run({**recipe, "measure": [{"language": {}}]}, write=False)

@@ -63,7 +63,8 @@ impl Model {
         Self::parse(&bytes).map_err(|error| named(&format!("no fastText model that can be read: {error}")))
     }
 
-    /// Read a model from the bytes of a file. No more memory is taken than eight times the file has.
+    /// Read a model from the bytes of a file. Memory: about the size of the file, and up to 1 GiB for a quantised
+    /// matrix that is written out.
     ///
     /// # Errors
     /// As `open`, without the file's name.
