@@ -95,12 +95,6 @@ impl<'a> Views<'a> {
         self.words.get(index).map_or("", |span| span.of(self.words_text))
     }
 
-    /// All words in order.
-    pub fn iter_words(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        let text = self.words_text;
-        self.words.iter().map(move |span| span.of(text))
-    }
-
     /// The lines as `str.splitlines` has them, each with what `str.strip` leaves of it.
     pub fn iter_python_lines(&self) -> impl Iterator<Item = (Span, Span)> + use<'a> {
         // Nothing follows the last line feed, so there is no line there.

@@ -48,6 +48,7 @@ pub enum Loss {
 pub struct Model {
     dictionary: Dictionary,
     loss: Loss,
+    is_quantised: bool,
     input: Matrix,
     output: Matrix,
 }
@@ -100,7 +101,7 @@ impl Model {
         if loss == Loss::HierarchicalSoftmax {
             check_counts(dictionary.counts())?;
         }
-        Ok(Self { dictionary, loss, input, output })
+        Ok(Self { dictionary, loss, is_quantised, input, output })
     }
 
     /// Labels without `__label__`, the most frequent in training first.

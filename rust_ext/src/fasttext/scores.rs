@@ -18,6 +18,9 @@ pub struct Scorer {
     /// Rows to add up for a text: of the input, or their products with the output matrix.
     rows: Matrix,
     is_folded: bool,
+    /// Whether the rows of each word are added up first. That changes the last bits of a sum, which only a quantised
+    /// model leaves room for, and which the steps of the logistic function would make large.
+    sums_words: bool,
     tree: Vec<Node>,
     sigmoid: Vec<f32>,
 }
@@ -80,8 +83,10 @@ impl Scorer {
             Loss::HierarchicalSoftmax => build_tree(model.dictionary.counts()),
             _ => Vec::new(),
         };
+        let sums_words =
+            model.dictionary.has_subwords() && model.is_quantised && model.loss != Loss::Independent;
         let model = Model { input: Matrix::new(model.input.width, Vec::new()), ..model };
-        Self { model, rows, is_folded, tree, sigmoid: sigmoid_table() }
+        Self { model, rows, is_folded, sums_words, tree, sigmoid: sigmoid_table() }
     }
 
     /// Labels without their prefix.
@@ -123,7 +128,7 @@ impl Scorer {
         let mut num_rows = 0;
         for token in tokens(text.as_bytes()) {
             let hash = fnv(token);
-            if !dictionary.has_subwords() {
+            if !self.sums_words {
                 if dictionary.word_rows(token, hash, rows) {
                     hashes.push(hash);
                 }
@@ -144,7 +149,7 @@ impl Scorer {
                 hidden.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
             }
         }
-        if dictionary.has_subwords() {
+        if self.sums_words {
             rows.clear();
         }
         dictionary.ngram_rows(hashes, rows);
