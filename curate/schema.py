@@ -1,12 +1,11 @@
-"""Words shared by every layer: settings, stages, column names, reason codes, fingerprints.
+"""Words shared by every layer: settings, column names, reason codes, fingerprints.
 
-A *stage* measures: its settings are the fields of a frozen model, its fingerprint hashes name, version and
-settings, and `needs` says what it wants from the one native pass. Not here: what any stage computes.
+Not here: what a stage is (measure/stage.py).
 """
 
 import json
 import re
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,18 +37,6 @@ class Settings(BaseModel):
     """Base of every part of a recipe: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """What measures: rows in, columns out, each row's text alone."""
-
-    name: ClassVar[str]
-    version: ClassVar[int]
-
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns that this stage measures, in order."""
-        ...
 
 
 def fingerprint(value: Any) -> str:

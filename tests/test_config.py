@@ -99,7 +99,7 @@ def test_all_problems_are_listed_at_once():
 
 
 def test_a_recipe_without_stages_named_measures_everything():
-    names = [stage.name for stage in load_recipe(MINIMAL).stages]
+    names = [stage.key for stage in load_recipe(MINIMAL).stages]
     assert names == ["document", "heuristics", "tokens"]
 
 

@@ -6,7 +6,7 @@ from curate.measure.language import Language
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
-STAGES: dict[str, type[StageModel]] = {stage.name: stage for stage in (Heuristics, Language, Tokens)}
+STAGES: dict[str, type[StageModel]] = {stage.kind: stage for stage in (Heuristics, Language, Tokens)}
 """Stages that a recipe names under `measure:`; `document` is always measured."""
 
 __all__ = ["STAGES", "Document", "Heuristics", "Language", "StageModel", "Tokens"]

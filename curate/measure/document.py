@@ -13,7 +13,7 @@ from curate.measure.stage import StageModel
 class Document(StageModel):
     """Columns `doc_id` and `document.*`."""
 
-    name: ClassVar[str] = "document"
+    kind: ClassVar[str] = "document"
     version: ClassVar[int] = 1
 
     words: text.WordMode = "uax29"

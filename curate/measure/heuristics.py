@@ -22,7 +22,7 @@ ALL: tuple[RuleSet, ...] = ("gopher", "c4", "fineweb", "redpajama")
 class Heuristics(StageModel):
     """Columns `gopher.*`, `c4.*`, `fineweb.*` and `redpajama.*`."""
 
-    name: ClassVar[str] = "heuristics"
+    kind: ClassVar[str] = "heuristics"
     version: ClassVar[int] = 1
 
     sets: tuple[RuleSet, ...] = ALL

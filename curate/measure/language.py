@@ -19,7 +19,7 @@ from curate.text import NativeSpec
 class Language(StageModel):
     """Columns `language.label` and `language.score`."""
 
-    name: ClassVar[str] = "language"
+    kind: ClassVar[str] = "language"
     version: ClassVar[int] = 1
 
     model: Path
@@ -27,7 +27,7 @@ class Language(StageModel):
 
     def needs(self) -> NativeSpec:
         """What this stage wants from the native pass; reads the model file to hash it."""
-        spec = {"name": self.name, "model": str(self.model), "fingerprint": self.content()}
+        spec = {"name": self.key, "model": str(self.model), "fingerprint": self.content()}
         return NativeSpec(models=(json.dumps(spec, sort_keys=True),))
 
     def content(self) -> str:
@@ -43,4 +43,4 @@ class Language(StageModel):
     def fingerprint(self) -> str:
         """Hash what decides the columns: the model's content instead of its path."""
         settings: dict[str, Any] = self.model_dump(mode="json") | {"model": self.content()}
-        return fingerprint([self.name, self.version, settings])
+        return fingerprint([self.kind, self.version, settings])

@@ -1,4 +1,4 @@
-"""What every measuring stage is: frozen settings, name, version, columns, its wish for the native pass."""
+"""What every measuring stage is: frozen settings, kind, version, columns, its wish for the native pass."""
 
 from functools import cache
 from typing import ClassVar
@@ -12,8 +12,13 @@ from curate.schema import Settings, fingerprint
 class StageModel(Settings):
     """Base of the stages; a change of what a stage measures raises its `version`."""
 
-    name: ClassVar[str]
+    kind: ClassVar[str]
     version: ClassVar[int]
+
+    @property
+    def key(self) -> str:
+        """What tells the stages of a recipe apart; the kind, where there can be one only."""
+        return self.kind
 
     def needs(self) -> text.NativeSpec:
         """What this stage wants from the one native pass."""
@@ -31,8 +36,8 @@ class StageModel(Settings):
         return _columns(self.needs())
 
     def fingerprint(self) -> str:
-        """Hash of name, version and settings: what decides the columns of a given text."""
-        return fingerprint([self.name, self.version, self.model_dump(mode="json")])
+        """Hash of kind, version and settings: what decides the columns of a given text."""
+        return fingerprint([self.kind, self.version, self.model_dump(mode="json")])
 
 
 @cache

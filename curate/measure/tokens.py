@@ -52,7 +52,7 @@ MERGES = ("merges.txt", "vocab.bpe")
 class Tokens(StageModel):
     """Count tokens with a tokenizer, all of them or those of a sample."""
 
-    name: ClassVar[str] = "tokens"
+    kind: ClassVar[str] = "tokens"
     version: ClassVar[int] = 1
 
     tokenizer: Path | None = None
@@ -83,7 +83,7 @@ class Tokens(StageModel):
     def needs(self) -> NativeSpec:
         """What this stage wants from the native pass; reads the tokenizer files to hash them."""
         spec = {
-            "name": self.name,
+            "name": self.key,
             "tokenizer": None if self.tokenizer is None else str(self.tokenizer),
             "pattern": self.pattern,
             "fingerprint": self.content(),
@@ -107,7 +107,7 @@ class Tokens(StageModel):
         settings = self.model_dump(mode="json") | {"tokenizer": self.content()}
         if self.mode == "exact":
             settings |= {"sample_frac": 1.0, "seed": 0}
-        return fingerprint([self.name, self.version, settings])
+        return fingerprint([self.kind, self.version, settings])
 
     def is_native(self) -> bool:
         """Whether the tokenizer is one that counts fast; others run at the speed of `tokenizers`."""

@@ -75,7 +75,7 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
 
 def _warn_of_slow_tokenizer(session: Session, missing: list[str]) -> None:
     tokens = session.recipe.tokens
-    if tokens.name in missing and not tokens.is_native():
+    if tokens.key in missing and not tokens.is_native():
         session.progress.warn(
             f"{tokens.tokenizer} has parts that are not counted natively: about 2 MB/s per core instead of 40"
         )
@@ -188,7 +188,7 @@ class View:
             stages = [
                 stage
                 for stage in session.recipe.stages
-                if stage.name in missing and session.is_edited(stage.name) == is_edited
+                if stage.key in missing and session.is_edited(stage.key) == is_edited
             ]
             if stages or not is_edited:
                 spec = text.NativeSpec.union([stage.needs() for stage in stages])

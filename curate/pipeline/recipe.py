@@ -185,7 +185,7 @@ class Recipe(Settings):
         return False
 
 
-_PATHS = {Tokens.name: "tokenizer", Language.name: "model"}
+_PATHS = {Tokens.kind: "tokenizer", Language.kind: "model"}
 """Settings of stages that are paths."""
 
 
@@ -234,7 +234,7 @@ def parse_stages(entries: Entries) -> tuple[StageModel, ...]:
     for stage in stages:
         if isinstance(stage, Heuristics):
             stages[0] = Document(words=stage.words)
-    names = [stage.name for stage in stages]
+    names = [stage.key for stage in stages]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"measure has a stage twice: {name}")

@@ -74,7 +74,7 @@ def factors_task(session: Session) -> Task:
     return Task(
         step="resolve",
         name="tokens",
-        inputs=_inputs(session, session.recipe.tokens.name),
+        inputs=_inputs(session, session.recipe.tokens.key),
         settings={"version": 1, "by": by},
     )
 

@@ -162,12 +162,12 @@ class Session:
             found[EDITS_STAGE] = view
         for stage in self.recipe.stages:
             own = stage.fingerprint()
-            found[stage.name] = fingerprint([own, view]) if self.is_edited(stage.name) else own
+            found[stage.key] = fingerprint([own, view]) if self.is_edited(stage.key) else own
         return found
 
     def is_edited(self, stage: str) -> bool:
         """Whether a stage measures the text through the edits of the recipe; `document` sees the raw text."""
-        return bool(self.recipe.transforms) and stage != Document.name
+        return bool(self.recipe.transforms) and stage != Document.kind
 
     @cached_property
     def spec(self) -> text.NativeSpec:
@@ -203,7 +203,7 @@ class Session:
         """
         for stage in self.recipe.stages:
             if name in stage.columns():
-                return stage.name
+                return stage.key
         if self.recipe.transforms and name in transform.SCHEMA.names:
             return EDITS_STAGE
         if name in (ERROR, DETAIL) or name in self.carried.names:
