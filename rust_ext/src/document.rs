@@ -62,7 +62,7 @@ impl Signals for Document {
     }
 
     fn reads(&self) -> Reads {
-        Reads { words: true, repeated_lines: false }
+        Reads { words: true, ..Reads::default() }
     }
 }
 

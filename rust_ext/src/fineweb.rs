@@ -61,7 +61,7 @@ impl Signals for FineWeb {
     }
 
     fn reads(&self) -> Reads {
-        Reads { words: true, repeated_lines: true }
+        Reads { words: true, repeated_lines: true, ..Reads::default() }
     }
 }
 

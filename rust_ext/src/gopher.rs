@@ -123,7 +123,7 @@ impl Signals for Gopher {
     }
 
     fn reads(&self) -> Reads {
-        Reads { words: true, repeated_lines: true }
+        Reads { words: true, repeated_lines: true, ..Reads::default() }
     }
 }
 

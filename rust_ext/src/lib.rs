@@ -22,6 +22,7 @@ pub mod redpajama;
 pub mod repeats;
 pub mod repetition;
 pub mod sample;
+pub mod script;
 pub mod seams;
 pub mod sentences;
 pub mod simd;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::pystr::{is_space, is_terminal, is_word};
 use crate::simd::{Block, add, block_at, low_bits};
+use crate::text::{Span, core};
 
 /// Count the sentences of `text`.
 #[must_use]
@@ -37,6 +38,29 @@ pub fn count_within(text: &str, range: Range<usize>) -> usize {
         }
     }
     counter.num_ended + usize::from(counter.has_word)
+}
+
+/// The byte ranges of the sentences of `text`, without the white space around them.
+pub fn parts(text: &str, out: &mut Vec<Range<usize>>) {
+    out.clear();
+    let mut counter = Counter::default();
+    let mut start = 0;
+    let mut push = |range: Range<usize>| {
+        let piece = core(text, Span::new(range.start, range.end));
+        out.push(piece.start as usize..piece.end as usize);
+    };
+    for (at, c) in text.char_indices() {
+        let num_ended = counter.num_ended;
+        counter.character(c);
+        if counter.num_ended > num_ended {
+            let end = at + c.len_utf8();
+            push(start..end);
+            start = end;
+        }
+    }
+    if counter.has_word {
+        push(start..text.len());
+    }
 }
 
 /// The sentences that ended so far, and the one at hand.

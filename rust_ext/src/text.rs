@@ -1,5 +1,6 @@
 //! The views of one document that every native measurement reads: characters, words and lines.
 
+use crate::fasttext::tokens::{self, Token};
 use crate::repeats::Repeats;
 use crate::simd::{BLOCK, block_at};
 use crate::{pystr, uax29, words_en};
@@ -69,6 +70,8 @@ pub struct Views<'a> {
     pub repeated_lines: &'a [bool],
     /// Whether `str.splitlines` ends lines at anything but `\n`.
     pub has_other_breaks: bool,
+    /// fastText's tokens of `text`; empty where no group asked for them.
+    pub tokens: &'a [Token],
 }
 
 /// What the groups of a pass read, beside the lines of a text.
@@ -78,13 +81,19 @@ pub struct Reads {
     pub words: bool,
     /// Which lines are repeated.
     pub repeated_lines: bool,
+    /// fastText's tokens.
+    pub tokens: bool,
 }
 
 impl Reads {
     /// What either of the two reads.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        Self { words: self.words | other.words, repeated_lines: self.repeated_lines | other.repeated_lines }
+        Self {
+            words: self.words | other.words,
+            repeated_lines: self.repeated_lines | other.repeated_lines,
+            tokens: self.tokens | other.tokens,
+        }
     }
 }
 
@@ -135,6 +144,7 @@ pub struct Segments {
     words_text: String,
     repeats: Repeats,
     repeated_lines: Vec<bool>,
+    tokens: Vec<Token>,
 }
 
 impl Segments {
@@ -172,6 +182,10 @@ impl Segments {
         if reads.repeated_lines {
             self.repeats.mark(text, &self.lines, &mut self.repeated_lines);
         }
+        self.tokens.clear();
+        if reads.tokens {
+            tokens::split(text.as_bytes(), 0..text.len(), &mut self.tokens);
+        }
         let is_ascii = text.is_ascii();
         Views {
             text,
@@ -183,6 +197,7 @@ impl Segments {
             cores: &self.cores,
             repeated_lines: &self.repeated_lines,
             has_other_breaks: pystr::has_other_breaks(text),
+            tokens: &self.tokens,
         }
     }
 }

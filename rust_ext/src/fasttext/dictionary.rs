@@ -1,14 +1,19 @@
 //! The words and labels of a model, and the rows of the input matrix that a text stands for.
 //!
-//! Features are those of the reference implementation, bit for bit: FNV-1a over signed bytes, subwords on
-//! UTF-8 boundaries of the word between `<` and `>`, n-grams of words as 64-bit sums of signed 32-bit hashes.
+//! Features are those of the reference implementation, bit for bit: subwords on UTF-8 boundaries of the word
+//! between `<` and `>`, n-grams of words as 64-bit sums of signed 32-bit hashes.
 
+use std::io::{BufRead, Seek};
+
+use super::buckets::Buckets;
 use super::reader::Reader;
+use super::tokens::{FNV_START, fnv, fnv_step};
 use crate::error::{Error, Result};
 
 /// The token that ends every line.
-const END: &[u8] = b"</s>";
-const LABEL_PREFIX: &[u8] = b"__label__";
+pub const END: &[u8] = b"</s>";
+/// What labels begin with.
+pub const LABEL_PREFIX: &[u8] = b"__label__";
 /// Multiplier of the hashes of word n-grams.
 const NGRAM: u64 = 116_049_371;
 
@@ -32,12 +37,62 @@ pub struct Dictionary {
     names: Vec<u8>,
     /// End of each word in `names`.
     ends: Vec<u32>,
-    /// Numbers of words plus one, by hash.
-    slots: Vec<u32>,
+    /// By hash.
+    slots: Vec<Slot>,
     labels: Vec<String>,
     counts: Vec<i64>,
-    /// Rows of the buckets that were not pruned; none where nothing was.
-    pruned: Option<Kept>,
+    buckets: Buckets,
+    /// Rows of `</s>`, without n-grams.
+    end_row: Option<u32>,
+}
+
+/// A word in the table of words. Up to 16 bytes it is told from others without a look at its name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slot {
+    key: Key,
+    /// Number of the word plus one; 0 where the slot is free.
+    number: u32,
+}
+
+/// The ends of a word, its length up to 255 and the high bits of its hash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Key {
+    head: u64,
+    tail: u64,
+    tag: u32,
+}
+
+impl Key {
+    #[inline]
+    fn new(word: &[u8], hash: u32) -> Self {
+        let tag = hash & !0xff | word.len().min(0xff) as u32;
+        match (word.first_chunk::<8>(), word.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => {
+                Self { head: u64::from_le_bytes(*head), tail: u64::from_le_bytes(*tail), tag }
+            }
+            _ => Self { head: word.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)), tail: 0, tag },
+        }
+    }
+}
+
+/// A word between brackets, and where its characters begin.
+#[derive(Debug, Default)]
+pub struct Parts {
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+}
+
+impl Parts {
+    fn set(&mut self, word: &[u8]) {
+        self.bytes.clear();
+        self.bytes.push(b'<');
+        self.bytes.extend_from_slice(word);
+        self.bytes.push(b'>');
+        self.starts.clear();
+        let begins = self.bytes.iter().enumerate().filter(|(_, byte)| *byte & 0xc0 != 0x80);
+        self.starts.extend(begins.map(|(place, _)| place as u32));
+        self.starts.push(self.bytes.len() as u32);
+    }
 }
 
 impl Dictionary {
@@ -45,7 +100,7 @@ impl Dictionary {
     ///
     /// # Errors
     /// `Error::Data` for anything that a dictionary cannot have.
-    pub fn read(reader: &mut Reader<'_>, features: Features) -> Result<Self> {
+    pub fn read<S: BufRead + Seek>(reader: &mut Reader<S>, features: Features) -> Result<Self> {
         // An entry has at least a zero byte, a count and a type.
         let size = reader.size(4, reader.num_left() / 10, "the number of words and labels")?;
         let num_words = reader.size(4, size, "the number of words")?;
@@ -61,40 +116,43 @@ impl Dictionary {
             features,
             names: Vec::new(),
             ends: Vec::with_capacity(num_words),
-            slots: vec![0; (2 * num_words).next_power_of_two().max(16)],
+            slots: vec![Slot::default(); (2 * num_words).next_power_of_two().max(16)],
             labels: Vec::with_capacity(num_labels),
             counts: Vec::with_capacity(num_labels),
-            pruned: None,
+            buckets: Buckets::new(features.num_buckets),
+            end_row: None,
         };
         for index in 0..size {
             let name = reader.string("the dictionary")?;
             let count = reader.i64("the dictionary")?;
-            match (reader.bytes(1, "the dictionary")?, index < num_words) {
-                ([0], true) => out.add_word(name)?,
-                ([1], false) => out.add_label(name, count)?,
+            match (reader.byte("the dictionary")?, index < num_words) {
+                (0, true) => out.add_word(&name)?,
+                (1, false) => out.add_label(&name, count)?,
                 (kind, _) => {
-                    return Err(Error::Data(format!(
-                        "entry {index} of the dictionary has the kind {}",
-                        kind[0]
-                    )));
+                    return Err(Error::Data(format!("entry {index} of the dictionary has the kind {kind}")));
                 }
             }
         }
-        out.read_pruned(reader, num_kept)?;
+        if let Ok(num_kept) = usize::try_from(num_kept) {
+            out.buckets.read_kept(reader, num_kept)?;
+        }
+        let hash = fnv(END);
+        out.end_row = out.id_of(END, hash, out.first_slot(hash));
         Ok(out)
     }
 
     fn add_word(&mut self, name: &[u8]) -> Result<()> {
-        let id = self.ends.len() as u32;
+        let number = self.ends.len() as u32 + 1;
         self.names.extend_from_slice(name);
         let end = u32::try_from(self.names.len());
         self.ends.push(end.map_err(|_| Error::Data("the dictionary has 4 GiB of words".into()))?);
         let mask = self.slots.len() - 1;
-        let mut slot = fnv(name) as usize & mask;
-        while self.slots[slot] != 0 {
+        let hash = fnv(name);
+        let mut slot = hash as usize & mask;
+        while self.slots[slot].number != 0 {
             slot = (slot + 1) & mask;
         }
-        self.slots[slot] = id + 1;
+        self.slots[slot] = Slot { key: Key::new(name, hash), number };
         Ok(())
     }
 
@@ -103,21 +161,6 @@ impl Dictionary {
             .map_err(|_| Error::Data("a label is not UTF-8".into()))?;
         self.labels.push(name.into());
         self.counts.push(count.max(0));
-        Ok(())
-    }
-
-    fn read_pruned(&mut self, reader: &mut Reader<'_>, num_kept: i64) -> Result<()> {
-        let Ok(num_kept) = usize::try_from(num_kept) else { return Ok(()) };
-        if num_kept > reader.num_left() / 8 {
-            return Err(Error::Data(format!("the pruning index has {num_kept} entries, more than the file")));
-        }
-        let mut kept = Kept::new(num_kept);
-        for _ in 0..num_kept {
-            let bucket = reader.size(4, i32::MAX as usize, "a bucket of the pruning index")?;
-            let row = reader.size(4, num_kept - 1, "a row of the pruning index")?;
-            kept.insert(bucket as u32, row as u32);
-        }
-        self.pruned = Some(kept);
         Ok(())
     }
 
@@ -133,36 +176,50 @@ impl Dictionary {
         &self.counts
     }
 
+    /// Settings that decide the features of a text.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
     /// Number of words.
     #[must_use]
     pub fn num_words(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether buckets were pruned.
+    /// The rows of the buckets that pruning kept, in their order here; none where nothing was pruned.
     #[must_use]
-    pub fn is_pruned(&self) -> bool {
-        self.pruned.is_some()
+    pub fn kept_rows(&self) -> Option<&[u32]> {
+        self.buckets.kept_rows()
     }
 
     /// Rows that the input matrix has to have, at least.
     #[must_use]
     pub fn num_rows(&self) -> usize {
-        let buckets = self.pruned.as_ref().map_or(self.features.num_buckets as usize, |kept| kept.num_rows);
         let are_used = self.features.word_ngrams > 1 || self.features.max_chars > 0;
-        self.num_words() + if are_used { buckets } else { 0 }
+        self.num_words() + if are_used { self.buckets.num_rows() } else { 0 }
     }
 
-    /// The number of a word, by its hash and bytes.
-    fn id_of(&self, hash: u32, word: &[u8]) -> Option<u32> {
+    /// The slot where the search for a word begins, by its hash.
+    #[inline]
+    pub fn first_slot(&self, hash: u32) -> Slot {
+        self.slots[hash as usize & (self.slots.len() - 1)]
+    }
+
+    /// The number of a word, by its bytes, its hash and the slot where the search begins.
+    #[inline]
+    fn id_of(&self, word: &[u8], hash: u32, mut slot: Slot) -> Option<u32> {
         let mask = self.slots.len() - 1;
-        let mut slot = hash as usize & mask;
+        let key = Key::new(word, hash);
+        let mut index = hash as usize & mask;
         loop {
-            let id = self.slots[slot].checked_sub(1)?;
-            if self.word(id) == word {
+            let id = slot.number.checked_sub(1)?;
+            if slot.key == key && (word.len() <= 16 || self.word(id) == word) {
                 return Some(id);
             }
-            slot = (slot + 1) & mask;
+            index = (index + 1) & mask;
+            slot = self.slots[index];
         }
     }
 
@@ -178,15 +235,29 @@ impl Dictionary {
         self.features.max_chars > 0
     }
 
-    /// Append the rows of one word, parts included, given its hash; false for a label, which is no feature.
-    pub fn word_rows(&self, token: &[u8], hash: u32, rows: &mut Vec<u32>) -> bool {
-        let id = self.id_of(hash, token);
-        if id.is_none() && token.starts_with(LABEL_PREFIX) {
+    /// Append the row of the end of the line.
+    pub fn end_row(&self, rows: &mut Vec<u32>) {
+        rows.extend(self.end_row);
+    }
+
+    /// Append the rows of one token, parts included, given its hash and its first slot; false for a label, which is no
+    /// feature.
+    #[inline]
+    pub fn word_rows(
+        &self,
+        word: &[u8],
+        hash: u32,
+        first: Slot,
+        parts: &mut Parts,
+        rows: &mut Vec<u32>,
+    ) -> bool {
+        let id = self.id_of(word, hash, first);
+        if id.is_none() && word.starts_with(LABEL_PREFIX) {
             return false;
         }
         rows.extend(id);
-        if self.has_subwords() && token != END {
-            self.subwords(token, rows);
+        if self.has_subwords() && word != END {
+            self.subwords(word, parts, rows);
         }
         true
     }
@@ -194,8 +265,11 @@ impl Dictionary {
     /// Append the rows of the n-grams of words, given the hashes of all words.
     pub fn ngram_rows(&self, hashes: &[u32], rows: &mut Vec<u32>) {
         let signed = |hash: u32| i64::from(hash.cast_signed()).cast_unsigned();
+        if self.features.word_ngrams < 2 {
+            return;
+        }
         for (start, &first) in hashes.iter().enumerate() {
-            let end = (start + self.features.word_ngrams.max(1)).min(hashes.len());
+            let end = (start + self.features.word_ngrams).min(hashes.len());
             let mut hash = signed(first);
             for &next in &hashes[start + 1..end] {
                 hash = hash.wrapping_mul(NGRAM).wrapping_add(signed(next));
@@ -204,110 +278,30 @@ impl Dictionary {
         }
     }
 
-    fn subwords(&self, token: &[u8], rows: &mut Vec<u32>) {
+    /// Append the rows of the parts of a word.
+    fn subwords(&self, word: &[u8], parts: &mut Parts, rows: &mut Vec<u32>) {
         let Features { min_chars, max_chars, .. } = self.features;
-        let word = [b"<", token, b">"].concat();
-        let goes_on = |at: usize| word.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
-        for start in (0..word.len()).filter(|&start| !goes_on(start)) {
+        parts.set(word);
+        let Parts { bytes, starts } = parts;
+        let num_chars = starts.len() - 1;
+        for (first, after) in (1..=num_chars).enumerate() {
             let mut hash = FNV_START;
-            let mut end = start;
-            for num_chars in 1..=max_chars {
-                if end >= word.len() {
-                    break;
+            let mut from = starts[first] as usize;
+            for (last, &end) in starts[after..].iter().take(max_chars).enumerate() {
+                for &byte in &bytes[from..end as usize] {
+                    hash = fnv_step(hash, byte);
                 }
-                hash = fnv_step(hash, word[end]);
-                end += 1;
-                while goes_on(end) {
-                    hash = fnv_step(hash, word[end]);
-                    end += 1;
-                }
-                let is_bracket = num_chars == 1 && (start == 0 || end == word.len());
-                if num_chars >= min_chars && !is_bracket {
+                from = end as usize;
+                let is_bracket = last == 0 && (first == 0 || after == num_chars);
+                if last + 1 >= min_chars && !is_bracket {
                     self.push(u64::from(hash), rows);
                 }
             }
         }
     }
 
+    #[inline]
     fn push(&self, hash: u64, rows: &mut Vec<u32>) {
-        let Some(bucket) = hash.checked_rem(u64::from(self.features.num_buckets)) else { return };
-        let bucket = bucket as u32;
-        let row = match &self.pruned {
-            None => Some(bucket),
-            Some(kept) => kept.get(bucket),
-        };
-        rows.extend(row.map(|row| self.num_words() as u32 + row));
-    }
-}
-
-/// The rows of the buckets that pruning kept.
-#[derive(Debug)]
-struct Kept {
-    /// Bucket plus one and row, by bucket; a quarter of them at most is in use.
-    slots: Vec<(u32, u32)>,
-    num_rows: usize,
-}
-
-impl Kept {
-    fn new(num_rows: usize) -> Self {
-        Self { slots: vec![(0, 0); (4 * num_rows).next_power_of_two().max(16)], num_rows }
-    }
-
-    fn slot_of(&self, bucket: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = (bucket.wrapping_mul(0x9e37_79b1) >> 8) as usize & mask;
-        while self.slots[slot].0 != 0 && self.slots[slot].0 != bucket + 1 {
-            slot = (slot + 1) & mask;
-        }
-        slot
-    }
-
-    fn insert(&mut self, bucket: u32, row: u32) {
-        let slot = self.slot_of(bucket);
-        self.slots[slot] = (bucket + 1, row);
-    }
-
-    fn get(&self, bucket: u32) -> Option<u32> {
-        let (found, row) = self.slots[self.slot_of(bucket)];
-        (found != 0).then_some(row)
-    }
-}
-
-/// The words of a text and the end of its line: runs of bytes that are none of the reference implementation's white
-/// space, which has the zero byte.
-pub fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0);
-    text.split(is_space).filter(|token| !token.is_empty()).chain([END])
-}
-
-const FNV_START: u32 = 2_166_136_261;
-
-#[inline]
-fn fnv_step(hash: u32, byte: u8) -> u32 {
-    (hash ^ i32::from(byte.cast_signed()).cast_unsigned()).wrapping_mul(16_777_619)
-}
-
-/// The hash of a word.
-#[must_use]
-pub fn fnv(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(FNV_START, |hash, &byte| fnv_step(hash, byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashes_are_fnv_1a_over_signed_bytes() {
-        assert_eq!(fnv(b""), 2_166_136_261);
-        assert_eq!(fnv(b"a"), 0xe40c_292c);
-        // The published function gives 0x250c8f7f for one byte 0xff; bytes above 0x7f are extended by their sign here.
-        assert_eq!(fnv(&[0xff]), (FNV_START ^ 0xffff_ffff).wrapping_mul(16_777_619));
-    }
-
-    #[test]
-    fn the_zero_byte_is_white_space_and_no_break_spaces_are_not() {
-        let found: Vec<_> = tokens("a\0b\u{a0}c \n\td\u{85}".as_bytes()).collect();
-        assert_eq!(found, [&b"a"[..], "b\u{a0}c".as_bytes(), "d\u{85}".as_bytes(), b"</s>"]);
+        rows.extend(self.buckets.row(hash).map(|row| self.num_words() as u32 + row));
     }
 }

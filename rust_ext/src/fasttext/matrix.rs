@@ -1,5 +1,7 @@
 //! Matrices of a model: dense, or product-quantised and written out as dense rows when they are read.
 
+use std::io::{BufRead, Seek};
+
 use super::reader::Reader;
 use crate::error::{Error, Result};
 
@@ -36,16 +38,101 @@ impl Matrix {
         self.values.get(index * self.width..(index + 1) * self.width).unwrap_or(&[])
     }
 
-    /// Read a matrix with rows of `width` floats.
-    ///
-    /// # Errors
-    /// `Error::Data` where the file has something else.
-    pub fn read(reader: &mut Reader<'_>, width: usize, is_quantised: bool, what: &str) -> Result<Self> {
-        if is_quantised { read_quantised(reader, width, what) } else { read_dense(reader, width, what) }
+    /// Add rows to `sum`, one after another.
+    #[inline]
+    pub fn add_rows(&self, rows: &[u32], sum: &mut [f32]) {
+        match sum.len() {
+            2 => self.add_fixed::<2>(rows, sum),
+            16 => self.add_fixed::<16>(rows, sum),
+            _ => {
+                for &row in rows {
+                    sum.iter_mut().zip(self.row(row as usize)).for_each(|(total, value)| *total += value);
+                }
+            }
+        }
+    }
+
+    /// As `add_rows`, with a sum that stays in registers.
+    #[inline]
+    fn add_fixed<const N: usize>(&self, rows: &[u32], sum: &mut [f32]) {
+        let (all, _) = self.values.as_chunks::<N>();
+        let Some(sum) = sum.first_chunk_mut::<N>().filter(|_| self.width == N) else { return };
+        let mut total = *sum;
+        for row in rows.iter().filter_map(|&row| all.get(row as usize)) {
+            total.iter_mut().zip(row).for_each(|(total, value)| *total += value);
+        }
+        *sum = total;
+    }
+
+    /// Bytes of its values.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        4 * self.values.len()
+    }
+
+    /// The first rows, and after them others of those that follow, by their place among these.
+    #[must_use]
+    pub fn reordered(&self, num_first: usize, others: &[u32]) -> Self {
+        let mut values = Vec::with_capacity((num_first + others.len()) * self.width);
+        values.extend_from_slice(self.values.get(..num_first * self.width).unwrap_or(&[]));
+        others.iter().for_each(|&row| values.extend_from_slice(self.row(num_first + row as usize)));
+        Self { width: self.width, values }
+    }
+
+    /// The same values with rows for columns.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let rows = self.num_rows();
+        let column = |column: usize| (0..rows).map(move |row| self.row(row)[column]);
+        Self { width: rows, values: (0..self.width).flat_map(column).collect() }
+    }
+
+    /// The products of every row with every row of `other`, in rows: each exact up to one rounding.
+    #[must_use]
+    pub fn products(&self, other: &Self) -> Self {
+        let mut out = Products::new(other, self.num_rows());
+        out.extend(&self.values);
+        out.finish()
     }
 }
 
-fn read_shape(reader: &mut Reader<'_>, width: usize, what: &str) -> Result<usize> {
+/// Collects the products of rows with the rows of a matrix.
+pub struct Products<'a> {
+    other: &'a Matrix,
+    values: Vec<f32>,
+}
+
+impl<'a> Products<'a> {
+    /// Nothing yet, and room for so many rows.
+    #[must_use]
+    pub fn new(other: &'a Matrix, num_rows: usize) -> Self {
+        Self { other, values: Vec::with_capacity(num_rows * other.num_rows()) }
+    }
+
+    /// Take up rows as wide as those of the matrix.
+    pub fn extend(&mut self, rows: &[f32]) {
+        let num_columns = self.other.num_rows();
+        for row in rows.chunks_exact(self.other.width.max(1)) {
+            self.values.extend((0..num_columns).map(|column| exact_dot(row, self.other.row(column))));
+        }
+    }
+
+    /// The products of all rows.
+    #[must_use]
+    pub fn finish(self) -> Matrix {
+        Matrix::new(self.other.num_rows(), self.values)
+    }
+}
+
+fn exact_dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |sum, (&x, &y)| sum + f64::from(x) * f64::from(y)) as f32
+}
+
+/// Read the numbers of rows and columns.
+///
+/// # Errors
+/// `Error::Data` where the columns are not `width`; so for all below.
+pub fn read_shape<S: BufRead + Seek>(reader: &mut Reader<S>, width: usize, what: &str) -> Result<usize> {
     let num_rows = reader.size(8, i32::MAX as usize, &format!("the number of rows of {what}"))?;
     let num_columns = reader.size(8, i32::MAX as usize, &format!("the number of columns of {what}"))?;
     if num_columns == width {
@@ -54,13 +141,21 @@ fn read_shape(reader: &mut Reader<'_>, width: usize, what: &str) -> Result<usize
     Err(Error::Data(format!("{what} has {num_columns} columns instead of {width}")))
 }
 
-fn read_dense(reader: &mut Reader<'_>, width: usize, what: &str) -> Result<Matrix> {
+/// Read a dense matrix with rows of `width` floats.
+///
+/// # Errors
+/// As `read_shape`, and where the file has something else.
+pub fn read_dense<S: BufRead + Seek>(reader: &mut Reader<S>, width: usize, what: &str) -> Result<Matrix> {
     let num_rows = read_shape(reader, width, what)?;
-    let count = num_rows.saturating_mul(width);
-    Ok(Matrix { width, values: reader.floats(count, what)? })
+    let values = reader.floats(num_rows.saturating_mul(width), what)?;
+    Ok(Matrix { width, values })
 }
 
-fn read_quantised(reader: &mut Reader<'_>, width: usize, what: &str) -> Result<Matrix> {
+/// Read a quantised matrix with rows of `width` floats.
+///
+/// # Errors
+/// As `read_dense`.
+pub fn read_quantised<S: BufRead + Seek>(reader: &mut Reader<S>, width: usize, what: &str) -> Result<Matrix> {
     let has_norms = reader.bool(what)?;
     let num_rows = read_shape(reader, width, what)?;
     let num_codes = reader.size(4, reader.num_left(), &format!("the number of codes of {what}"))?;
@@ -100,7 +195,7 @@ struct Quantiser {
 }
 
 impl Quantiser {
-    fn read(reader: &mut Reader<'_>, width: usize, what: &str) -> Result<Self> {
+    fn read<S: BufRead + Seek>(reader: &mut Reader<S>, width: usize, what: &str) -> Result<Self> {
         let mut size = |name: &str| reader.size(4, width, &format!("{name} of the quantiser of {what}"));
         let dim = size("the dimension")?;
         let num_parts = size("the number of parts")?;

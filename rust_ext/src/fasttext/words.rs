@@ -3,9 +3,9 @@
 //! A word's sum is made the same way whether it is found here or not, so what is kept shows in no result.
 
 /// Words that are kept; with more of them all are forgotten.
-const MAX_WORDS: usize = 1 << 15;
+const MAX_WORDS: usize = 1 << 16;
 /// Bytes of words that are kept.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 2 << 20;
 
 #[derive(Debug, Clone, Copy)]
 struct Word {
@@ -38,7 +38,9 @@ impl Words {
         if self.words.len() >= MAX_WORDS || self.names.len() >= MAX_BYTES || self.slots.is_empty() {
             self.slots.clear();
             self.slots.resize(2 * MAX_WORDS, 0);
-            (self.words, self.names, self.sums) = Default::default();
+            self.words.clear();
+            self.names.clear();
+            self.sums.clear();
         }
         let mut slot = hash as usize % (2 * MAX_WORDS);
         let index = loop {
