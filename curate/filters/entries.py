@@ -17,14 +17,21 @@ from curate.filters.c4 import C4
 from curate.filters.expression import Token, parse_expression
 from curate.filters.fineweb import FineWeb
 from curate.filters.gopher import Gopher
+from curate.filters.language import LanguageFilter
 from curate.filters.preset import Preset
 from curate.filters.redpajama import RedPajama
 from curate.filters.rules import Rule, RuleEntry
 from curate.schema import Settings
 
-PRESETS: dict[str, type[Preset]] = {"c4": C4, "fineweb": FineWeb, "gopher": Gopher, "redpajama": RedPajama}
+PRESETS: dict[str, type[Preset]] = {
+    "c4": C4,
+    "fineweb": FineWeb,
+    "gopher": Gopher,
+    "language": LanguageFilter,
+    "redpajama": RedPajama,
+}
 
-Entry = C4 | FineWeb | Gopher | RedPajama | RuleEntry
+Entry = C4 | FineWeb | Gopher | LanguageFilter | RedPajama | RuleEntry
 """What an entry of the list may be, for a schema of the recipe."""
 
 _COMPARISONS = ("<", "<=", ">", ">=", "=", "<>")

@@ -94,7 +94,7 @@ class Preset(Settings):
         if table:
             by = '"' + self.by.replace('"', '""') + '"'
             cases = " ".join(
-                f"WHEN {by} = {_quote(group)} THEN {self.sql(bound, limit)}" for group, limit in table.items()
+                f"WHEN {by} = {quote(group)} THEN {self.sql(bound, limit)}" for group, limit in table.items()
             )
             drop = f"CASE {cases} ELSE {drop} END"
         if bound.op == "is":
@@ -109,5 +109,6 @@ def _is_off(limit: Limit) -> bool:
     return limit is None or limit is False
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """Write `text` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"

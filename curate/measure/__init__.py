@@ -1,12 +1,25 @@
 """Measuring stages: per-document columns from text, by what the recipe calls them."""
 
+from curate.measure.classifier import Classifier
 from curate.measure.document import Document
+from curate.measure.fasttext import FastText
 from curate.measure.heuristics import Heuristics
 from curate.measure.language import Language
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
-STAGES: dict[str, type[StageModel]] = {stage.kind: stage for stage in (Heuristics, Language, Tokens)}
+STAGES: dict[str, type[StageModel]] = {
+    stage.kind: stage for stage in (Classifier, Heuristics, Language, Tokens)
+}
 """Stages that a recipe names under `measure:`; `document` is always measured."""
 
-__all__ = ["STAGES", "Document", "Heuristics", "Language", "StageModel", "Tokens"]
+__all__ = [
+    "STAGES",
+    "Classifier",
+    "Document",
+    "FastText",
+    "Heuristics",
+    "Language",
+    "StageModel",
+    "Tokens",
+]

@@ -1,46 +1,29 @@
-"""The language of each document, by any fastText language identifier (Joulin et al. 2016, arXiv:1607.01759).
+"""The language of each document, by any fastText language identifier.
 
-Labels are the model's own without `__label__`: `en` of lid.176, `eng_Latn` of GlotLID and OpenLID. The score
-is the probability that the reference implementation reports for the text as one line. Cost: lid.176 runs at
-about 28 MB/s per core. Not here: other classifiers, several labels, languages of paragraphs.
+Labels are the model's: `en` of lid.176, `eng_Latn` of GlotLID and OpenLID. Not here: what is done about it;
+presets take limits by language (`filters/preset.py`).
 """
 
-import json
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from curate.errors import DataError
-from curate.files import hash_file
-from curate.measure.stage import StageModel
-from curate.schema import fingerprint
-from curate.text import NativeSpec
+from curate.measure.fasttext import FastText
 
 
-class Language(StageModel):
-    """Columns `language.label` and `language.score`."""
+class Language(FastText):
+    """Columns `language.label` and `language.score`, and what is asked for beside them."""
 
     kind: ClassVar[str] = "language"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    model: Path
-    """A supervised fastText model, `.bin` or `.ftz`."""
+    name: str = "language"
+    """Prefix of the columns; different for each stage of a recipe."""
+    script: bool = False
+    """Add `code` and `script`: `eng` and `Latn` of a label `eng_Latn`; where a label names no script, the
+    label itself and the script of most letters of the text, as ISO 15924 calls it."""
+    mix: bool = False
+    """Add `mix`, the share of bytes by label over the parts of the document as a JSON object, the greatest
+    first, and `main_frac`, the share of the parts with the document's own label. Parts are those of `unit`,
+    or paragraphs where that is the document."""
 
-    def needs(self) -> NativeSpec:
-        """What this stage wants from the native pass; reads the model file to hash it."""
-        spec = {"name": self.key, "model": str(self.model), "fingerprint": self.content()}
-        return NativeSpec(models=(json.dumps(spec, sort_keys=True),))
-
-    def content(self) -> str:
-        """Hash the model file.
-
-        Raises:
-            DataError: It is missing.
-        """
-        if not self.model.is_file():
-            raise DataError(f"language.model is not a file: {self.model}")
-        return hash_file(self.model)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the columns: the model's content instead of its path."""
-        settings: dict[str, Any] = self.model_dump(mode="json") | {"model": self.content()}
-        return fingerprint([self.kind, self.version, settings])
+    def _more_columns(self) -> tuple[str, ...]:
+        return (*(("code", "script") if self.script else ()), *(("mix", "main_frac") if self.mix else ()))

@@ -14,6 +14,8 @@ class StageModel(Settings):
 
     kind: ClassVar[str]
     version: ClassVar[int]
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Settings that are paths of files."""
 
     @property
     def key(self) -> str:

@@ -54,6 +54,7 @@ class Tokens(StageModel):
 
     kind: ClassVar[str] = "tokens"
     version: ClassVar[int] = 1
+    paths: ClassVar[tuple[str, ...]] = ("tokenizer",)
 
     tokenizer: Path | None = None
     """A `tokenizer.json`, a GPT-2 vocabulary with its merges beside it, a folder of either, or a tiktoken

@@ -16,7 +16,7 @@ from curate.dedup.exact import Exact
 from curate.errors import ConfigError
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
-from curate.measure import STAGES, Document, Heuristics, Language, StageModel, Tokens
+from curate.measure import STAGES, Document, Heuristics, StageModel, Tokens
 from curate.pipeline.transform import TRANSFORMS, C4Lines
 from curate.schema import Settings, fingerprint
 from curate.selection.settings import Selection
@@ -162,7 +162,7 @@ class Recipe(Settings):
             output = output.model_copy(update={"path": str(Path(output.path).absolute())})
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
-        stages = [_with_absolute_path(entry) for entry in self.measure]
+        stages = [_with_absolute_paths(entry) for entry in self.measure]
         return self.model_copy(update={"input": source, "output": output, "measure": stages, **places})
 
     @property
@@ -185,19 +185,15 @@ class Recipe(Settings):
         return False
 
 
-_PATHS = {Tokens.kind: "tokenizer", Language.kind: "model"}
-"""Settings of stages that are paths."""
-
-
-def _with_absolute_path(entry: str | dict[str, Any]) -> str | dict[str, Any]:
-    """The entry of a stage; the path of a tokenizer or model in it is made absolute."""
+def _with_absolute_paths(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    """The entry of a stage; the paths of a tokenizer or model in it are made absolute."""
     if isinstance(entry, str):
         return entry
     name, settings = next(iter(entry.items()))
-    key = _PATHS.get(name)
-    if key is None or not settings or not settings.get(key):
+    paths = {key: settings[key] for key in STAGES[name].paths if settings and settings.get(key)}
+    if not paths:
         return entry
-    return {name: {**settings, key: str(Path(settings[key]).absolute())}}
+    return {name: {**(settings or {}), **{key: str(Path(path).absolute()) for key, path in paths.items()}}}
 
 
 Entries = list[str | dict[str, dict[str, Any] | None]]

@@ -10,7 +10,7 @@ use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
 use crate::tokens::Tokenizer;
-use crate::{c4, edits, hash, measure, sample, words};
+use crate::{c4, edits, fasttext, hash, measure, sample, words};
 
 /// Run `job` without the interpreter; its errors become those of `curate.errors`.
 fn leave<T: Send>(py: Python<'_>, job: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
@@ -116,6 +116,12 @@ fn is_native_tokenizer(py: Python<'_>, path: PathBuf, pattern: Option<&str>) -> 
     leave(py, || Ok(Tokenizer::from_files(&path, pattern)?.is_native()))
 }
 
+/// What is in a fastText model, as JSON. See `fasttext::Model::describe`.
+#[pyfunction]
+fn describe_model(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    leave(py, || Ok(fasttext::Model::open(&path)?.describe().to_string()))
+}
+
 /// First 128 bits of the BLAKE3 hash of `data`, lower-case hex.
 #[pyfunction]
 fn blake3_hex(py: Python<'_>, data: &[u8]) -> String {
@@ -197,8 +203,9 @@ mod _rust {
 
     #[pymodule_export]
     use super::{
-        Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, gumbel_keys, hash_file, hash_uniform,
-        is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys, split_words,
+        Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, describe_model, gumbel_keys, hash_file,
+        hash_uniform, is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys,
+        split_words,
     };
 
     #[pymodule_init]

@@ -28,7 +28,7 @@ def test_only_a_plain_comparison_with_a_number_has_a_limit(drop):
 
 ERRORS = [
     ("gopher", "filter[1] needs `preset:` or `reason:` and `drop:`: 'gopher'"),
-    ({"preset": "gofer"}, "filter[1].preset is not one of c4, fineweb, gopher, redpajama: 'gofer'"),
+    ({"preset": "gofer"}, "filter[1].preset is not one of c4, fineweb, gopher, language, redpajama: 'gofer'"),
     ({"preset": ["c4"]}, "filter[1].preset is not one of"),
     ({"preset": "gopher", "min_word": 3}, "filter[1].min_word: Extra inputs are not permitted: 3"),
     ({"preset": "gopher", "min_words": "x"}, "filter[1].min_words: "),

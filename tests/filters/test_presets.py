@@ -12,6 +12,7 @@ from curate.filters.c4 import C4
 from curate.filters.entries import PRESETS
 from curate.filters.fineweb import FineWeb
 from curate.filters.gopher import Gopher
+from curate.filters.language import LanguageFilter
 from curate.filters.preset import Preset
 from curate.filters.redpajama import RedPajama
 from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_columns
@@ -190,7 +191,17 @@ LIMITS = {
     "c4": {"de": {"min_sentences": 0, "curly_bracket": False}},
     "fineweb": {"de": {"max_char_dup_frac": 0.2}},
     "redpajama": {"de": {"min_sentences": 3}},
+    "language": {"de": {"min_score": 0.5}},
 }
+
+
+def test_only_the_kept_languages_stay_and_an_unknown_one_has_a_reason_of_its_own():
+    rules = LanguageFilter(keep=("en", "it's"), min_score=None).rules()
+    rows = pl.DataFrame({"language.label": ["en", "de", "it's", None]})
+    found = reasons_column(evaluate(rules, rows), 4).to_pylist()
+    assert found == [[], ["language.not_kept"], [], ["language.not_kept.null"]]
+    with pytest.raises(ValidationError, match="keep names no language"):
+        LanguageFilter(keep=())
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -201,10 +212,10 @@ def test_presets_equal_the_twin(name, data):
     kinds = {
         column: (st.none() | st.booleans() if ".has_" in column else VALUE) for column in rule_columns(rules)
     }
-    kinds["language"] = st.sampled_from([None, "de", "en"])
+    kinds[preset.by] = st.sampled_from([None, "de", "en"])
     rows = data.draw(st.lists(st.fixed_dictionaries(kinds), max_size=8))
     schema = {column: pl.Boolean if ".has_" in column else pl.Float64 for column in kinds} | {
-        "language": pl.String
+        preset.by: pl.String
     }
     found = reasons_column(evaluate(rules, pl.DataFrame(rows, schema=schema)), len(rows))
     assert found.to_pylist() == [twin.preset_reasons(row, preset) for row in rows]

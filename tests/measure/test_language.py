@@ -51,6 +51,11 @@ def models() -> dict[str, fasttext.Model]:
 MODELS = models()
 
 
+def load(path: Path) -> None:
+    """Read a model, which the columns alone do not need."""
+    Language(model=path).annotate(pa.array([], pa.large_string()))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models")
@@ -93,7 +98,7 @@ def test_every_truncation_of_a_model_is_an_error(folder: Path, tmp_path: Path) -
             path = tmp_path / f"{length}.bin"
             path.write_bytes(data[:length])
             with pytest.raises(DataError, match="no fastText model that can be read"):
-                Language(model=path).columns()
+                load(path)
             path.unlink()
 
 
@@ -133,7 +138,7 @@ def test_absurd_numbers_are_named(
     path = tmp_path / "absurd.bin"
     path.write_bytes(data[:place] + number.to_bytes(4, "little", signed=True) + data[place + 4 :])
     with pytest.raises(DataError, match=message):
-        Language(model=path).columns()
+        load(path)
 
 
 def test_a_missing_model_is_an_error_with_its_path(tmp_path: Path) -> None:

@@ -211,3 +211,69 @@ def _tree_probabilities(counts: list[int], outputs: list[float]) -> list[float]:
 
     walk(2 * size - 2, 0.0)
     return found
+
+
+def parts(text: str, unit: str) -> list[str]:
+    """Cut a text into what is scored at a time, without white space around it."""
+    if unit == "document":
+        return [text]
+    if unit == "sentence":
+        return [piece.strip() for piece in _sentences(text)]
+    lines = text.split("\n")
+    if unit == "line":
+        return [line.strip() for line in lines if line.strip()]
+    runs: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            runs[-1].append(line)
+        else:
+            runs.append([])
+    return ["\n".join(run).strip() for run in runs if run]
+
+
+def _sentences(text: str) -> list[str]:
+    """Sentences as `document.num_sentences` counts them; terminals are those that the tests use."""
+    found = [""]
+    has_word = may_end = False
+    for c in text:
+        found[-1] += c
+        ends = c == "\u3002" or (may_end and c.isspace())
+        if c in ".!?":
+            may_end = True
+        elif c.isalnum() or c == "_":
+            has_word, may_end = True, False
+        if ends:
+            if has_word:
+                found.append("")
+            has_word = may_end = False
+    return found if has_word else found[:-1]
+
+
+def aggregated(model: Model, text: str, unit: str, aggregate: str) -> list[float]:
+    """The probability of each label, brought together over the parts of a text."""
+    if unit == "document":
+        return probabilities(model, text)
+    pieces = parts(text, unit)
+    scored = [(probabilities(model, piece), len(piece.encode())) for piece in pieces]
+    scored = [(values, size) for values, size in scored if values]
+    if not scored:
+        return []
+    columns = list(zip(*(values for values, _ in scored), strict=True))
+    if aggregate == "max":
+        return [max(column) for column in columns]
+    weights = [size if aggregate == "length_weighted" else 1 for _, size in scored]
+    return [
+        sum(weight * value for weight, value in zip(weights, column, strict=True)) / sum(weights)
+        for column in columns
+    ]
+
+
+def shares(model: Model, text: str, unit: str) -> dict[str, float]:
+    """The share of bytes of parts by their most probable label."""
+    found: dict[str, int] = {}
+    for piece in parts(text, unit):
+        values = probabilities(model, piece)
+        if values:
+            label = model.labels[values.index(max(values))]
+            found[label] = found.get(label, 0) + len(piece.encode())
+    return {label: size / sum(found.values()) for label, size in found.items()}
