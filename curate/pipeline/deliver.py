@@ -19,11 +19,14 @@ from curate.pipeline.planfile import PlanFile
 from curate.pipeline.readahead import read_ahead
 from curate.pipeline.session import Block, PieceEntry, Session
 from curate.pipeline.shuffle import ORDER
+from curate.pipeline.split import Split
 from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT, fingerprint
 from curate.shards import iter_batches
 
 REPEATS = "repeats"
+BUCKET_BYTES = 64 << 20
+"""Text of a bucket of a sorted delivery, about, which is sorted in memory; a constant, it decides the files."""
 SPANS_TYPE = SCHEMA.field(SPANS).type
 
 
@@ -35,7 +38,7 @@ class _Decided:
     repeats: Any
     order: Any
     extra: pl.DataFrame | None
-    """Measured columns of the output."""
+    """Measured columns of the output, and the one that it is split by."""
     spans: pa.Array | None
     """Edits of the texts."""
 
@@ -54,6 +57,34 @@ class Delivery:
         self.measured = [name for name in self.output.columns or [] if name in session.measured_columns]
         self.schema = self._schema()
         self.shuffled = session.recipe.plan.order == "shuffle"
+        self.split = self._split()
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether documents do not go out in the order in which they are read."""
+        return self.shuffled or self.split is not None
+
+    def _split(self) -> Split | None:
+        """The folders of the output, by a pass over columns; None where there is one."""
+        column = self.output.split_by
+        if column is None:
+            return None
+        known = [*self.carried.names, *self.session.measured_columns]
+        if column not in known:
+            raise ConfigError(
+                f"output.split_by names an unknown column: {column}", hint=f"known are {', '.join(known)}"
+            )
+        split = Split(column=column, bucket_bytes=BUCKET_BYTES, shuffled=self.shuffled)
+        for block in self.session.blocks():
+            frame = self.session.read_columns(block, [column])
+            split.add(frame[column], self.kept_bytes(block), block.first_ordinal)
+        return split
+
+    def kept_bytes(self, rows: PieceEntry | Block) -> Any:
+        """Bytes of each text that is kept and one more, which makes empty texts count; 0 for the others."""
+        repeats = self.rows(rows, ["repeats"])["repeats"].to_numpy()
+        sizes = self.session.read_columns(rows, ["document.num_bytes"])["document.num_bytes"]
+        return np.where(repeats > 0, sizes.fill_null(0).to_numpy().astype(np.int64) + 1, 0)
 
     @property
     def settings(self) -> str:
@@ -94,7 +125,7 @@ class Delivery:
         return self.plan.rows(rows.shard_index, start=rows.first_row, stop=stop, columns=columns)
 
     def kept(self, entry: PieceEntry) -> Iterator[pa.Table]:
-        """Kept documents of a piece in input order, with two sort columns when the order is shuffled."""
+        """Kept documents of a piece in input order, with two sort columns where they are to be sorted."""
         if not self.rows(entry, ["repeats"])["repeats"].to_numpy().any():
             return
         batches = iter_batches(
@@ -127,7 +158,8 @@ class Delivery:
 
     def _decided(self, block: Block) -> "_Decided":
         rows = self.rows(block, ["repeats", "order"])
-        extra = self.session.read_columns(block, self.measured) if self.measured else None
+        names = list(dict.fromkeys([*self.measured, *([self.split.column] if self.split else [])]))
+        extra = self.session.read_columns(block, names) if names else None
         return _Decided(
             block=block,
             repeats=rows["repeats"].to_numpy(),
@@ -160,9 +192,12 @@ class Delivery:
                 array = taken[field.name].cast(field.type)
             arrays.append(array)
         table = pa.Table.from_arrays(arrays, schema=self.schema)
-        if self.shuffled:
-            table = table.append_column(ORDER[0], pa.array(decided.order[rows], pa.uint64()))
-            table = table.append_column(ORDER[1], pa.array(rows + decided.block.first_ordinal, pa.int64()))
+        if self.is_sorted:
+            ordinals, order = rows + decided.block.first_ordinal, decided.order[rows]
+            if self.split is not None and decided.extra is not None:
+                order = self.split.keys(decided.extra[self.split.column][rows], order, ordinals)
+            table = table.append_column(ORDER[0], pa.array(order, pa.uint64()))
+            table = table.append_column(ORDER[1], pa.array(ordinals, pa.int64()))
         if self.output.materialize_repeats and (repeats != 1).any():
             table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats)))
         return table

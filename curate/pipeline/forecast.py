@@ -83,7 +83,8 @@ def forecast(session: Session, *, write: bool) -> Forecast:
     write = write and session.recipe.output is not None
     seconds = (to_measure / rate if rate else 0.0) + (total / _WRITE_RATE if write else 0.0)
     num_docs = sum(shard.num_rows or shard.size_bytes // 1000 for shard in session.shards)
-    shuffled = write and session.recipe.plan.order == "shuffle"
+    output = session.recipe.output if write else None
+    is_sorted = output is not None and bool(session.recipe.plan.order == "shuffle" or output.split_by)
     return Forecast(
         num_shards=len(session.shards),
         num_pieces=len(session.entries),
@@ -94,7 +95,7 @@ def forecast(session: Session, *, write: bool) -> Forecast:
         rate_bytes_per_s=rate,
         estimated_s=round(seconds, 1),
         memory_bytes=session.limits.memory_bytes,
-        scratch_bytes=num_docs * 80 + (total if shuffled else 0),
+        scratch_bytes=num_docs * 80 + (total if is_sorted else 0),
         steps=_steps(session, to_measure, write=write),
     )
 

@@ -1,7 +1,8 @@
 """The folder of curated shards, local or below a URL: our files in it, and the manifest that names them.
 
-A reader takes the files that the manifest names. Names of ours are `part-<task>-<n>.parquet`; nothing else is
-touched. Not here: what is written (write.py).
+A reader takes the files that the manifest names. Names of ours are `part-<task>-<n>.parquet`, and the same in
+folders `<column>=<value>` where the output is split; nothing else is touched. Not here: what is written
+(write.py).
 """
 
 import json
@@ -16,7 +17,8 @@ import pyarrow.fs as fs
 from curate import _rust
 from curate.errors import StateError
 from curate.files import is_temporary, replace_json, to_json
-from curate.shards import WrittenFile, locate, open_file
+from curate.pipeline.split import is_folder
+from curate.shards import Place, WrittenFile, locate, open_file
 
 FORMAT = 1
 MANIFEST = "_manifest.json"
@@ -39,14 +41,25 @@ class OutputFolder:
         """Where a file of the folder is."""
         return f"{self.place.uri}/{name}"
 
-    def _list(self) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(self.place.path, allow_not_found=True)
-        found = self.place.filesystem.get_file_info(selector)
-        return [info for info in found if info.type == fs.FileType.File]
+    def below(self, folder: str) -> Place:
+        """A folder in this one; empty is this one."""
+        return self.place.at(self._at(folder)) if folder else self.place
+
+    def _list(self) -> list[tuple[str, fs.FileInfo]]:
+        """Files of the folder and of those it is split into, with their names in it."""
+        found = [(info.base_name, info) for info in self._entries(self.place.path)]
+        for name, info in list(found):
+            if info.type == fs.FileType.Directory and is_folder(name):
+                found += [(f"{name}/{inner.base_name}", inner) for inner in self._entries(info.path)]
+        return [(name, info) for name, info in found if info.type == fs.FileType.File]
+
+    def _entries(self, path: str) -> list[fs.FileInfo]:
+        selector = fs.FileSelector(path, allow_not_found=True)
+        return list(self.place.filesystem.get_file_info(selector))
 
     def sizes(self) -> dict[str, int]:
-        """Size of every file in the folder, by name."""
-        return {info.base_name: info.size for info in self._list()}
+        """Size of every file, by name."""
+        return {name: info.size for name, info in self._list()}
 
     def read_manifest(self) -> dict[str, Any] | None:
         """The manifest, or None where there is none.
@@ -79,16 +92,16 @@ class OutputFolder:
                 sink.write(to_json(manifest))
         named = {file.name for file in files}
         for name in self.sizes():
-            if _PART.fullmatch(name) and name not in named:
+            if _PART.fullmatch(name.rpartition("/")[2]) and name not in named:
                 self._remove(name)
 
     def remove_temporary(self, *, grace_s: float) -> list[str]:
         """Remove what a killed delivery left, older than `grace_s`; the run must be locked."""
         oldest = time.time() - grace_s
         removed = []
-        for info in self._list():
-            name = info.base_name
-            if is_temporary(name) and _OURS.match(name) and info.mtime.timestamp() <= oldest:
+        for name, info in self._list():
+            base = info.base_name
+            if is_temporary(base) and _OURS.match(base) and info.mtime.timestamp() <= oldest:
                 self._remove(name)
                 removed.append(self.uri(name))
         return removed

@@ -1,7 +1,7 @@
 """The sort behind a shuffled delivery: documents by order key, out of core.
 
 Kept documents are collected up to a share of the memory budget, sorted and spilled as runs. The keys are cut
-into equal ranges, the buckets; a bucket is gathered from a slice of every run, sorted again and handed out in
+into ranges, the buckets; a bucket is gathered from a slice of every run, sorted again and handed out in
 parts. How many runs there are depends on the memory, what a bucket holds does not.
 
 Cost: one write and one read of the kept text, beside reading the shards. Memory: about three runs while
@@ -27,10 +27,10 @@ PART_BYTES = 8 << 20
 class Shuffle:
     """Takes documents in any order and gives them back bucket by bucket, each sorted."""
 
-    def __init__(self, folder: Path, *, num_buckets: int, run_bytes: int) -> None:
+    def __init__(self, folder: Path, *, bounds: list[int], run_bytes: int) -> None:
+        """Sort in `folder`; `bounds` are the least keys of the buckets after the first."""
         self._folder = folder
-        self._width = (1 << 64) // num_buckets + 1
-        self._bounds = np.array([self._width * bucket for bucket in range(1, num_buckets)], np.uint64)
+        self._bounds = np.array(bounds, np.uint64)
         self._run_bytes = run_bytes
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
@@ -79,6 +79,12 @@ class Shuffle:
         num_rows = max(1, PART_BYTES * table.num_rows // max(table.nbytes, 1))
         for start in range(0, len(order), num_rows):
             yield table.take(pa.array(order[start : start + num_rows]))
+
+
+def equal_bounds(num_buckets: int) -> list[int]:
+    """Bounds of buckets that are equal ranges of 64-bit keys."""
+    width = (1 << 64) // num_buckets + 1
+    return [width * bucket for bucket in range(1, num_buckets)]
 
 
 def _order(table: pa.Table) -> Any:

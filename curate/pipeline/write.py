@@ -1,43 +1,43 @@
 """Write curated shards: the tasks of delivery, their files, and `_manifest.json` beside them.
 
 Input order: consecutive pieces form a task until `GROUP_FILES` files' worth of kept text is together, so a
-kill costs one task and small shards do not make small files. Shuffled order: every piece is scattered once
-into buckets of the order key (shuffle.py); a few consecutive buckets, sorted and written, are a task. Files
-depend on the plan and the output settings alone, so a file of a killed task is written again with the same
-bytes.
+kill costs one task and small shards do not make small files. Shuffled order, or a folder for each value of a
+column: every piece is scattered once into buckets of the sort key (shuffle.py, split.py); a few consecutive
+buckets, sorted and written, are a task. Files depend on the plan and the output settings alone, so a file of
+a killed task is written again with the same bytes.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 
-from curate.pipeline.deliver import Delivery
+from curate.pipeline.deliver import BUCKET_BYTES, Delivery
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Timing
 from curate.pipeline.session import PieceEntry, Session
-from curate.pipeline.shuffle import Shuffle
+from curate.pipeline.shuffle import Shuffle, equal_bounds
+from curate.pipeline.split import folder_of
 from curate.runs import Task
 from curate.shards import ShardWriter, WrittenFile
 
 GROUP_FILES = 4
 """Output files that a task of an ordered delivery holds, about."""
 
-BUCKET_BYTES = 64 << 20
-"""Text of a bucket of a shuffled delivery, about; one is sorted in memory."""
 TASK_BUCKETS = 16
-"""Buckets of a task of a shuffled delivery. Both are constants, since they decide the files."""
+"""Buckets of a task of a sorted delivery, at most. A constant, since it decides the files."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One task of delivery: consecutive pieces, or consecutive buckets of a shuffle."""
+    """One task of delivery: consecutive pieces, or consecutive buckets of a sort."""
 
     number: int
     entries: tuple[PieceEntry, ...]
     buckets: range = range(0)
+    folder: str = ""
+    """Folder of its files below that of the output."""
 
 
 def deliver(session: Session, plan: PlanFile) -> Timing:
@@ -48,7 +48,7 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
     """
     delivery = Delivery(session, plan)
     folder = OutputFolder(delivery.output.path, delivery.output.storage_options)
-    works = _shuffled_work(delivery) if delivery.shuffled else _ordered_work(delivery)
+    works, bounds = _sorted_work(delivery) if delivery.is_sorted else (_ordered_work(delivery), [])
     tasks = [_task(delivery, work) for work in works]
     sizes = folder.sizes()
     done = [_files_of(session, task, sizes) for task in tasks]
@@ -61,11 +61,11 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         )
         folder.remove_temporary(grace_s=0)
         folder.retire(plan.fingerprint)
-        shuffle = _scatter(delivery, works) if delivery.shuffled and todo else None
+        shuffle = _scatter(delivery, bounds) if delivery.is_sorted and todo else None
         for index in todo:
             session.stop.check()
             tables = _tables(delivery, works[index], shuffle)
-            done[index] = _write(delivery, tasks[index], tables, folder)
+            done[index] = _write(delivery, tasks[index], tables, folder, works[index].folder)
             session.progress.advance(num_tasks=1)
         folder.publish(plan.fingerprint, [file for files in done for file in files or []])
     session.progress.finish(
@@ -81,18 +81,14 @@ def _task(delivery: Delivery, work: Work) -> Task:
         "output": delivery.settings,
         "number": work.number,
         "buckets": list(work.buckets),
+        "folder": work.folder,
     }
     return Task(step="write", name=f"part-{work.number:05d}", inputs=inputs, settings=settings)
 
 
 def _kept_bytes(delivery: Delivery, entry: PieceEntry) -> int:
     """Bytes of the kept text of a piece."""
-    num_bytes = 0
-    for block in entry.blocks():
-        repeats = delivery.rows(block, ["repeats"])["repeats"].to_numpy()
-        sizes = delivery.session.read_columns(block, ["document.num_bytes"])["document.num_bytes"]
-        num_bytes += int(sizes.fill_null(0).to_numpy()[repeats > 0].sum(dtype=np.int64))
-    return num_bytes
+    return sum(int(delivery.kept_bytes(block).sum()) for block in entry.blocks())
 
 
 def _ordered_work(delivery: Delivery) -> list[Work]:
@@ -110,19 +106,33 @@ def _ordered_work(delivery: Delivery) -> list[Work]:
     return works
 
 
-def _shuffled_work(delivery: Delivery) -> list[Work]:
+def _sorted_work(delivery: Delivery) -> tuple[list[Work], list[int]]:
+    """Tasks of a sorted delivery, folder by folder, and the bounds of the buckets."""
     entries = tuple(delivery.session.entries)
-    total = sum(_kept_bytes(delivery, entry) for entry in entries)
-    buckets = range(max(1, -(-total // BUCKET_BYTES)))
-    starts = enumerate(range(0, len(buckets), TASK_BUCKETS))
-    return [Work(number, entries, buckets[start : start + TASK_BUCKETS]) for number, start in starts]
+    split = delivery.split
+    if split is None:
+        total = sum(_kept_bytes(delivery, entry) for entry in entries)
+        bounds = equal_bounds(max(1, -(-total // BUCKET_BYTES)))
+        folders = [("", len(bounds) + 1)]
+    else:
+        starts = split.bounds()
+        bounds = [start for one in starts for start in one][1:]
+        names = [folder_of(split.column, value) for value in split.values()]
+        folders = [(name, len(one)) for name, one in zip(names, starts, strict=True)] or [("", 1)]
+    works: list[Work] = []
+    first = 0
+    for folder, num_buckets in folders:
+        buckets = range(first, first + num_buckets)
+        for start in range(0, num_buckets, TASK_BUCKETS):
+            works.append(Work(len(works), entries, buckets[start : start + TASK_BUCKETS], folder))
+        first += num_buckets
+    return works, bounds
 
 
-def _scatter(delivery: Delivery, works: list[Work]) -> Shuffle:
-    """Spill every kept document, to be read back by buckets of the order key."""
+def _scatter(delivery: Delivery, bounds: list[int]) -> Shuffle:
+    """Spill every kept document, to be read back bucket by bucket."""
     run_bytes = delivery.session.limits.memory_bytes // 8
-    scratch = delivery.session.run.scratch
-    shuffle = Shuffle(scratch, num_buckets=works[-1].buckets.stop, run_bytes=run_bytes)
+    shuffle = Shuffle(delivery.session.run.scratch, bounds=bounds, run_bytes=run_bytes)
     for entry in delivery.session.entries:
         for table in delivery.kept(entry):
             shuffle.add(table)
@@ -140,11 +150,11 @@ def _tables(delivery: Delivery, work: Work, shuffle: Shuffle | None) -> Iterator
 
 
 def _write(
-    delivery: Delivery, task: Task, tables: Iterator[pa.Table], folder: OutputFolder
+    delivery: Delivery, task: Task, tables: Iterator[pa.Table], folder: OutputFolder, below: str
 ) -> list[WrittenFile]:
     output = delivery.output
     with ShardWriter(
-        folder.place,
+        folder.below(below),
         delivery.schema,
         prefix=task.name,
         rows_per_file=output.rows_per_file,
@@ -155,7 +165,7 @@ def _write(
     ) as writer:
         for table in tables:
             writer.write(table)
-        files = writer.close()
+        files = [replace(file, name=f"{below}/{file.name}".lstrip("/")) for file in writer.close()]
     delivery.session.run.commit(task, [], meta={"files": [asdict(file) for file in files]})
     return files
 

@@ -12,7 +12,7 @@ import pytest
 
 import curate
 from curate.pipeline.plan import order_of
-from curate.pipeline.shuffle import ORDER, Shuffle
+from curate.pipeline.shuffle import ORDER, Shuffle, equal_bounds
 from curate.runs import ROW_GROUP_ROWS
 
 
@@ -35,7 +35,7 @@ def test_buckets_one_after_the_other_are_the_sorted_documents(
     tmp_path: Path, run_bytes: int, num_buckets: int
 ) -> None:
     table = documents(1000)
-    shuffle = Shuffle(tmp_path, num_buckets=num_buckets, run_bytes=run_bytes)
+    shuffle = Shuffle(tmp_path, bounds=equal_bounds(num_buckets), run_bytes=run_bytes)
     for start in range(0, 1000, 90):
         shuffle.add(table.slice(start, 90))
     shuffle.flush()
@@ -47,7 +47,7 @@ def test_buckets_one_after_the_other_are_the_sorted_documents(
 def test_a_bucket_holds_the_same_documents_whatever_the_memory(tmp_path: Path) -> None:
     table, buckets = documents(500), []
     for run_bytes in (1, 1 << 30):
-        shuffle = Shuffle(tmp_path, num_buckets=3, run_bytes=run_bytes)
+        shuffle = Shuffle(tmp_path, bounds=equal_bounds(3), run_bytes=run_bytes)
         for start in range(0, 500, 50):
             shuffle.add(table.slice(start, 50))
         shuffle.flush()

@@ -1,0 +1,101 @@
+"""The order of a delivery in folders: one for each value of a column, `<column>=<value>` as Hive names them.
+
+Documents are sorted by (value, order of the plan) with the sort of a shuffled delivery (shuffle.py), so one
+file is open at a time, however many values there are. Cost: that of a shuffled delivery. A null is a value,
+`__HIVE_DEFAULT_PARTITION__`. Not here: what is written (write.py).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from curate.errors import ConfigError
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+ORDER_BITS = 48
+"""Bits of a sort key below the number of the value; the others bound how many values there may be."""
+MAX_VALUES = 1 << 16
+
+Keys = npt.NDArray[np.uint64]
+
+
+@dataclass
+class Split:
+    """The values of a column and the buckets of each; keys of rows are made from both."""
+
+    column: str
+    bucket_bytes: int
+    shuffled: bool
+    sizes: dict[str | None, int] = field(default_factory=dict)
+    """Bytes of kept text by value."""
+    starts: dict[str | None, list[int]] = field(default_factory=dict)
+    """In input order, the ordinals with which buckets begin."""
+
+    def add(self, values: pl.Series, num_bytes: npt.NDArray[np.int64], first_ordinal: int) -> None:
+        """Take up a block of rows in key order; `num_bytes` is 0 where nothing is kept."""
+        texts = as_text(values, self.column)
+        for (value,), rows in pl.DataFrame({"value": texts, "row": np.arange(len(texts))}).group_by("value"):
+            places = np.sort(rows["row"].to_numpy())
+            places = places[num_bytes[places] > 0]
+            if not len(places):
+                continue
+            before = self.sizes.get(value, 0)
+            sums = before + np.cumsum(num_bytes[places])
+            buckets = (sums - 1) // self.bucket_bytes
+            last = (before - 1) // self.bucket_bytes if before else -1
+            is_first = np.diff(buckets, prepend=last) > 0
+            self.starts.setdefault(value, []).extend((places[is_first] + first_ordinal).tolist())
+            self.sizes[value] = int(sums[-1])
+        if len(self.sizes) >= MAX_VALUES:
+            raise ConfigError(f"output.split_by has more than {MAX_VALUES - 1} values: {self.column}")
+
+    def values(self) -> list[str | None]:
+        """The values that have kept documents, sorted, null last."""
+        return sorted(self.sizes, key=lambda value: (value is None, value or ""))
+
+    def bounds(self) -> list[list[int]]:
+        """The least key of each bucket, for each of `values`."""
+        found = []
+        for rank, value in enumerate(self.values()):
+            base = rank << ORDER_BITS
+            if self.shuffled:
+                number = -(-self.sizes[value] // self.bucket_bytes)
+                inner = [(index << ORDER_BITS) // number for index in range(number)]
+            else:
+                inner = [0, *self.starts[value][1:]]
+            found.append([base + start for start in inner])
+        return found
+
+    def keys(self, values: pl.Series, order: Keys, ordinals: npt.NDArray[np.int64]) -> Keys:
+        """Sort keys of rows: the value, then the order of the plan or the place in the input."""
+        ranks = {value: rank for rank, value in enumerate(self.values())}
+        texts = as_text(values, self.column)
+        rank = np.array([ranks[text] for text in texts.to_list()], np.uint64)
+        inner = order >> np.uint64(64 - ORDER_BITS) if self.shuffled else ordinals.astype(np.uint64)
+        return rank << np.uint64(ORDER_BITS) | inner
+
+
+def as_text(values: pl.Series, column: str) -> pl.Series:
+    """The values of a column as text.
+
+    Raises:
+        ConfigError: it has neither texts nor whole numbers nor truth values.
+    """
+    kind: Any = values.dtype
+    if kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
+        return values.cast(pl.String)
+    raise ConfigError(f"output.split_by needs texts, whole numbers or truth values, {column} has: {kind}")
+
+
+def folder_of(column: str, value: str | None) -> str:
+    """Name of the folder of a value."""
+    return f"{quote(column, safe='')}={NULL if value is None else quote(value, safe='')}"
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a folder may be one of ours."""
+    return "=" in name
