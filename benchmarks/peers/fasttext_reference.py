@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 PREFIX = "__label__"
 ROUNDING = 1e-6
-"""Probabilities that differ by less than this part are as good as equal: units in the last place of floats."""
+"""Probabilities that differ by less than this part are as good as equal: the last places of floats."""
 
 
 def load(path: str) -> Any:
