@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ SHARED = ROOT.parent / "shared" / "data"
 LID = SHARED / "models" / "lid176" / "lid.176.ftz"
 FOLDERS = ("corpus", "web", "multilingual", "quality", "neardup", "tasks")
 TOLERANCE, QUANTISED_TOLERANCE = 1e-5, 1e-4
+LONG_BYTES, LONG_TOLERANCE = 500_000, 5e-4
+"""A book has hundreds of thousands of features. The reference adds them up one by one as floats, and we do so
+with rows that are folded; both may be off by 1e-4: `0.548074` and `0.548035` where `0.548224` is right."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -141,48 +144,73 @@ def lines(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.replace_substring(texts, "\n", " ")
 
 
-def differences(peer: Peer, model: Path, texts: pa.ChunkedArray) -> list[str]:
-    """Rows where label or probability differ, and one line that sums up on stdout.
+@dataclass
+class Tally:
+    """What came out of comparing one model over some texts.
 
-    Another label is none where the reference gives both the same probability, or one within rounding.
+    Another label is no difference where the reference gives both labels the same probability, or one that is
+    within rounding of it.
     """
-    given = peer.folder / "lines.parquet"
-    pq.write_table(pa.table({"text": lines(texts)}), given)
-    theirs = peer.predict(model, given)
-    ours = [
-        row
-        for chunk in texts.chunks
-        for row in Language(model=model).annotate(chunk, num_threads=1).to_pylist()
-    ]
-    tolerance = QUANTISED_TOLERANCE if model.suffix == ".ftz" else TOLERANCE
-    found, num_ties, num_swapped, num_rounded, greatest = [], 0, 0, 0, 0.0
-    for index, (our, their) in enumerate(zip(ours, theirs.to_pylist(), strict=True)):
+
+    model: Path
+    num_texts: int = 0
+    num_ties: int = 0
+    num_swapped: int = 0
+    num_rounded: int = 0
+    greatest: float = 0.0
+    greatest_long: float = 0.0
+    found: list[str] = field(default_factory=list)
+
+    def add(self, where: str, num_bytes: int, our: dict[str, Any], their: dict[str, Any]) -> None:
         label, score = our["language.label"], our["language.score"]
-        num_ties += len(their["ties"]) > 1
-        num_swapped += label != their["label"] and label in their["ties"]
-        num_rounded += label in their["near"]
-        if (label is None) != (their["label"] is None):
-            found.append(f"row {index}: {label} instead of {their['label']}")
-            continue
-        difference = 0.0 if label is None else abs(score - their["score"])
-        greatest = max(greatest, difference)
-        is_best = label is None or label in their["ties"] or label in their["near"]
-        if difference > tolerance or not is_best:
-            found.append(f"row {index}: {label} {score:.7f} instead of {their['label']} {their['score']:.7f}")
-    print(
-        f"{model.name}: {len(ours)} texts, {len(found)} differ, greatest difference {greatest:.2e},"
-        f" {num_ties} ties, {num_swapped} of them with another label, {num_rounded} labels within rounding"
-    )
-    return found
+        self.num_texts += 1
+        self.num_ties += len(their["ties"]) > 1
+        self.num_swapped += label != their["label"] and label in their["ties"]
+        self.num_rounded += label in their["near"]
+        if label is None or their["label"] is None:
+            if label != their["label"]:
+                self.found.append(f"{where}: {label} instead of {their['label']}")
+            return
+        difference = abs(score - their["score"])
+        tolerance = QUANTISED_TOLERANCE if self.model.suffix == ".ftz" else TOLERANCE
+        if num_bytes > LONG_BYTES:
+            self.greatest_long = max(self.greatest_long, difference)
+            tolerance = LONG_TOLERANCE
+        else:
+            self.greatest = max(self.greatest, difference)
+        is_best = label in their["ties"] or label in their["near"]
+        if not (difference <= tolerance and is_best):
+            answers = f"{label} {score:.7f} instead of {their['label']} {their['score']:.7f}"
+            self.found.append(f"{where}: {answers}, {num_bytes} bytes")
+
+    def compare(self, peer: Peer, texts: pa.ChunkedArray, name: str = "sample") -> None:
+        """Compare all texts, one batch of ours after the other."""
+        given = peer.folder / "lines.parquet"
+        pq.write_table(pa.table({"text": lines(texts)}), given)
+        theirs = peer.predict(self.model, given).to_pylist()
+        stage = Language(model=self.model)
+        ours = [row for chunk in texts.chunks for row in stage.annotate(chunk, num_threads=1).to_pylist()]
+        sizes = pc.binary_length(texts).to_pylist()
+        for row, (size, our, their) in enumerate(zip(sizes, ours, theirs, strict=True)):
+            self.add(f"{name} row {row}", size, our, their)
+
+    def check(self) -> None:
+        """Sum up on stdout; fail with the rows that differ."""
+        summary = (
+            f"{self.model.name}: {self.num_texts} texts, {len(self.found)} differ, by at most"
+            f" {self.greatest:.2e} ({self.greatest_long:.2e} in long texts); {self.num_ties} ties, in"
+            f" {self.num_swapped} another label; {self.num_rounded} other labels within rounding"
+        )
+        print(summary)
+        assert not self.found, "\n".join([summary, *self.found[:50]])
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("suffix", [".bin", ".ftz"])
 def test_a_model_gives_what_the_reference_gives_on_the_sample(peer: Peer, name: str, suffix: str) -> None:
-    model = peer.train(name).with_suffix(suffix)
-    texts = pq.read_table(peer.folder / "sample.parquet")["text"]
-    found = differences(peer, model, texts)
-    assert not found, f"{model.name}: {len(found)} of {len(texts)} texts differ:\n" + "\n".join(found[:50])
+    tally = Tally(peer.train(name).with_suffix(suffix))
+    tally.compare(peer, pq.read_table(peer.folder / "sample.parquet")["text"])
+    tally.check()
 
 
 @pytest.mark.skipif(not LID.exists(), reason="the large sets are not there: ../shared/data")
@@ -191,11 +219,8 @@ def test_a_model_gives_what_the_reference_gives_on_all_documents(peer: Peer, nam
     model = LID if name == LID.name else peer.train(Path(name).stem).with_suffix(Path(name).suffix)
     paths = [path for folder in FOLDERS for path in sorted((SHARED / folder).glob("*.parquet"))]
     paths = [path for path in paths if "text" in pq.read_schema(path).names]
-    found = []
-    num_texts = 0
+    tally = Tally(model)
     for path in paths:
         texts = pq.read_table(path, columns=["text"])["text"].cast(pa.large_string())
-        found += [f"{path.name} {line}" for line in differences(peer, model, texts)]
-        num_texts += len(texts)
-    print(f"{model.name}: {num_texts} texts of {len(paths)} files, {len(found)} differ")
-    assert not found, f"{name}: {len(found)} of {num_texts} texts differ:\n" + "\n".join(found[:50])
+        tally.compare(peer, texts, path.name)
+    tally.check()
