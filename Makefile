@@ -47,7 +47,8 @@ test-slow: build ## Run the tests that take minutes: 50 kills, every fault of a 
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 fuzz: ## Read damaged fastText models for FUZZ_SECONDS=60 from FUZZ_SEED=1.
-	$(CARGO) run --release --quiet $(CARGO_FLAGS) --no-default-features --example fuzz_fasttext -- $(FUZZ_SECONDS) $(FUZZ_SEED)
+	$(CARGO) run --profile fuzz --quiet $(CARGO_FLAGS) --no-default-features --example fuzz_fasttext -- \
+		$(FUZZ_SECONDS) $(FUZZ_SEED)
 
 check: build ## Formats, lints, types, stub, sizes and layers.
 	$(BIN)/ruff format --check $(wildcard $(LINTED))

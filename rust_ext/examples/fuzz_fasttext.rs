@@ -1,8 +1,8 @@
 //! Damaged fastText models: each is refused or gives probabilities, without a panic and without much memory.
 //!
-//! `cargo run --release --no-default-features --example fuzz_fasttext -- SECONDS SEED [CASE]` writes small models
-//! of every kind, damages them, reads them and scores random texts. A case depends on the seed and its number
-//! alone, so a failure that names both can be made again: with CASE only that one runs.
+//! `cargo run --profile fuzz --no-default-features --example fuzz_fasttext -- SECONDS SEED [CASE]` writes
+//! small models of every kind, damages them, reads them and scores random texts. A case depends on the seed and its
+//! number alone, so a failure, which names both, can be made again: with CASE only that one runs.
 //!
 //! Not here: coverage guidance, which needs a nightly compiler; whether scores are right, which tests compare
 //! with a twin.
@@ -27,7 +27,7 @@ const ROWS_PER_BYTE: usize = 2 * 1024;
 const MAX_PROBABILITY: f32 = 1.0 + 1e-4;
 
 /// Failures that are told one by one.
-const MAX_SHOWN: u64 = 20;
+const MAX_SHOWN: u64 = 10;
 
 /// The case at hand, for the message of a panic.
 static CASE: AtomicU64 = AtomicU64::new(0);
@@ -147,5 +147,5 @@ fn score(scorer: &Scorer, allowed: usize, random: &mut Random, counts: &mut Coun
 }
 
 fn shown(text: &str) -> String {
-    text.chars().take(30).collect()
+    text.chars().take(12).collect()
 }
