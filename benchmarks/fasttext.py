@@ -77,12 +77,13 @@ def reference_python(peers: str | None) -> Path | None:
 
 def documents(folder: Path, max_bytes: int, *, lang: str | None = None) -> pa.Table:
     """Text and source of the documents in `folder`, spread over its files, about so many bytes."""
+    schema = pa.schema({"text": pa.large_string(), "source": pa.string()})
     tables = []
     for path in sorted(folder.rglob("*.parquet")):
         table = pq.read_table(path, columns=["text", "source", "lang"])
-        tables.append(table if lang is None else table.filter(pc.equal(table["lang"], lang)))
-    found = pa.concat_tables([table.select(["text", "source"]) for table in tables])
-    found = found.set_column(0, "text", found["text"].cast(pa.large_string()))
+        chosen = table if lang is None else table.filter(pc.equal(table["lang"], lang))
+        tables.append(chosen.select(["text", "source"]).cast(schema))
+    found = pa.concat_tables(tables)
     step = max(1, round(num_bytes(found) / max_bytes))
     return found.take(list(range(0, len(found), step)))
 
