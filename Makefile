@@ -12,11 +12,13 @@ LINTED := curate tests scripts benchmarks
 DEMO_RECIPE ?= configs/demo.yaml
 DEMO_RUN ?= runs/demo
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 1
 
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-slow check format demo bench wheel clean
+.PHONY: help build test test-slow fuzz check format demo bench wheel clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,6 +45,10 @@ test: build ## Build and run the test suite: Python (but what is marked slow), t
 
 test-slow: build ## Run the tests that take minutes: 50 kills, every fault of a run, gigabytes of input under a limit.
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+fuzz: ## Read damaged fastText models for FUZZ_SECONDS=60 from FUZZ_SEED=1.
+	$(CARGO) run --profile fuzz --quiet $(CARGO_FLAGS) --no-default-features --example fuzz_fasttext -- \
+		$(FUZZ_SECONDS) $(FUZZ_SEED)
 
 check: build ## Formats, lints, types, stub, sizes and layers.
 	$(BIN)/ruff format --check $(wildcard $(LINTED))
@@ -72,13 +78,21 @@ $(PEERS)/.installed: benchmarks/peers.txt
 	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
 
-bench: build $(PEERS)/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
+# fasttext-predict takes the names of the reference binding, so it lies beside it.
+$(PEERS)-fasttext/.installed: benchmarks/peers-fasttext.txt benchmarks/peers-predict.txt
+	$(PYTHON) -m venv $(PEERS)-fasttext
+	$(PEERS)-fasttext/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	$(PEERS)-fasttext/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
+		--upgrade --target $(PEERS)-fasttext/predict --requirement benchmarks/peers-predict.txt
+	@touch $@
+
+bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
 	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
 
 wheel: build ## Build the wheel into dist/.
 	$(BIN)/maturin build --release --locked --quiet --out dist
 
 clean: ## Remove everything that was built, the environments included.
-	rm -rf $(VENV) $(PEERS) dist rust_ext/target curate/_rust*.so
+	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext dist rust_ext/target curate/_rust*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,7 +26,7 @@ from curate.shards import iter_batches
 
 REPEATS = "repeats"
 BUCKET_BYTES = 64 << 20
-"""Text of a bucket of a sorted delivery, about, which is sorted in memory; a constant, it decides the files."""
+"""Text of a bucket of a sorted delivery, about, which is sorted in memory. It decides the files."""
 SPANS_TYPE = SCHEMA.field(SPANS).type
 
 

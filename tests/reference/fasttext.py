@@ -35,18 +35,22 @@ class Model:
     pruned: dict[int, int] | None = None
     codes: bytes | None = None
     """The input matrix as a product quantiser has it."""
+    output_codes: bytes | None = None
+    """The output matrix so; only where the input is."""
     ids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ids = {word: row for row, word in enumerate(self.words)}
 
 
-def random_model(seed: int, *, loss: Loss, dim: int, num_labels: int, max_chars: int, ngrams: int) -> Model:
+def random_model(
+    seed: int, *, loss: Loss, dim: int, num_labels: int, max_chars: int, ngrams: int, num_buckets: int = 50
+) -> Model:
     """Make a model with random weights over words of one to three letters."""
     rng = random.Random(seed)
     words = [END, *sorted({"".join(rng.choices("abc\u00e9", k=rng.randint(1, 3))) for _ in range(30)})]
     numbers = np.random.default_rng(seed)
-    rows = len(words) + 50
+    rows = len(words) + num_buckets
     return Model(
         words=words,
         labels=[f"l{index}" for index in range(num_labels)],
@@ -55,16 +59,33 @@ def random_model(seed: int, *, loss: Loss, dim: int, num_labels: int, max_chars:
         output=numbers.normal(size=(num_labels, dim)).astype(np.float32),
         loss=loss,
         word_ngrams=ngrams,
+        num_buckets=num_buckets,
         min_chars=2 if max_chars else 0,
         max_chars=max_chars,
     )
 
 
-def quantised(model: Model, seed: int, *, has_norms: bool, part_width: int) -> Model:
-    """Replace the input matrix by a quantised one, with some buckets pruned."""
+def quantised(
+    model: Model, seed: int, *, has_norms: bool, part_width: int, with_output: bool = False
+) -> Model:
+    """Replace the input matrix by a quantised one with pruned buckets; the output matrix too if asked."""
     rng = np.random.default_rng(seed)
-    kept = sorted(rng.choice(50, size=20, replace=False).tolist())
-    num_rows, dim = len(model.words) + len(kept), model.input.shape[1]
+    kept = sorted(rng.choice(model.num_buckets, size=2 * model.num_buckets // 5, replace=False).tolist())
+    shape = (len(model.words) + len(kept), model.input.shape[1])
+    codes, rows = _quantised_matrix(rng, shape, has_norms=has_norms, part_width=part_width)
+    fields = {**model.__dict__, "input": rows, "codes": codes}
+    if with_output:
+        shape = (len(model.labels), model.output.shape[1])
+        codes, rows = _quantised_matrix(rng, shape, has_norms=has_norms, part_width=part_width)
+        fields |= {"output": rows, "output_codes": codes}
+    return Model(**{**fields, "pruned": {bucket: row for row, bucket in enumerate(kept)}})
+
+
+def _quantised_matrix(
+    rng: np.random.Generator, shape: tuple[int, int], *, has_norms: bool, part_width: int
+) -> tuple[bytes, npt.NDArray[np.float32]]:
+    """Make a random matrix: as the file has it, and its rows."""
+    num_rows, dim = shape
     num_parts = -(-dim // part_width)
     codes = rng.integers(0, 256, size=(num_rows, num_parts), dtype=np.uint8)
     last = dim - (num_parts - 1) * part_width
@@ -85,8 +106,7 @@ def quantised(model: Model, seed: int, *, has_norms: bool, part_width: int) -> M
             start = part * 256 * part_width + int(codes[row, part]) * width
             rows[row, part * part_width : part * part_width + width] = centroids[start : start + width]
         rows[row] *= norms[row]
-    fields = {**model.__dict__, "input": rows, "codes": data}
-    return Model(**{**fields, "pruned": {bucket: row for row, bucket in enumerate(kept)}})
+    return data, rows
 
 
 def to_bytes(model: Model) -> bytes:
@@ -109,7 +129,10 @@ def to_bytes(model: Model) -> bytes:
         out += model.codes
     else:
         out += struct.pack("<qq", *model.input.shape) + model.input.tobytes()
-    return out + struct.pack("<?qq", False, *model.output.shape) + model.output.tobytes()
+    out += struct.pack("<?", model.output_codes is not None)
+    if model.output_codes is not None:
+        return out + model.output_codes
+    return out + struct.pack("<qq", *model.output.shape) + model.output.tobytes()
 
 
 def fnv(data: bytes) -> int:
