@@ -12,7 +12,7 @@ use arrow_array::builder::Float64Builder;
 use super::characters::characters;
 use super::file::{Aggregate, Model, Tokens};
 use super::grams::Grams;
-use super::tokens::{whitespace, word_punct};
+use super::tokens::word_punct;
 use crate::error::{Error, Result};
 use crate::measure::Signals;
 use crate::text::{Reads, Span, Views};
@@ -163,7 +163,8 @@ impl Signals for Sums {
     }
 
     fn reads(&self) -> Reads {
-        Reads { words: self.linear.reads_words(), repeated_lines: false }
+        let tokens = self.linear.model.tokens == Tokens::Whitespace;
+        Reads { words: self.linear.reads_words(), tokens, ..Reads::default() }
     }
 }
 
@@ -189,7 +190,11 @@ impl Text {
                 let bytes = self.lowered.as_bytes();
                 word_punct(&self.lowered, |start, end| push(bytes, start, end));
             }
-            Tokens::Whitespace => whitespace(doc.text, |start, end| push(doc.text.as_bytes(), start, end)),
+            Tokens::Whitespace => {
+                let text = doc.text.as_bytes();
+                let spans = doc.tokens.iter().map(|token| token.span);
+                spans.for_each(|span| push(text, span.start as usize, span.end as usize));
+            }
             Tokens::Uax29 => {
                 let (text, words) = if use_words {
                     (doc.words_text, doc.words)

@@ -1,4 +1,4 @@
-//! Where the tokens of a text are.
+//! DSIR's tokens of a text, found 64 bytes at a time.
 
 use super::characters::{SPACE, WORD, characters};
 use crate::simd::{BLOCK, Block, block_at, low_bits};
@@ -69,42 +69,13 @@ fn wide_classes(text: &str, at: usize, mut high: u64) -> (u64, u64) {
     (words, spaces)
 }
 
-/// Call `push` with start and end of each run of bytes that are none of fastText's white space.
-pub fn whitespace(text: &str, mut push: impl FnMut(usize, usize)) {
-    let bytes = text.as_bytes();
-    let mut inside_before = 0;
-    let mut start = 0;
-    for at in (0..bytes.len()).step_by(BLOCK) {
-        let (block, num_bytes) = block_at(bytes, at);
-        // What follows the end is zeros, which are spaces.
-        let inside = !(block.any_of([b' ', 0]) | block.within(b'\t', b'\r'));
-        let mut changes = (inside ^ (inside << 1 | inside_before)) & low_bits(num_bytes);
-        inside_before = inside >> (BLOCK - 1);
-        while changes != 0 {
-            let place = changes.trailing_zeros() as usize;
-            if inside >> place & 1 != 0 {
-                start = at + place;
-            } else {
-                push(start, at + place);
-            }
-            changes &= changes - 1;
-        }
-        if num_bytes < BLOCK {
-            inside_before = inside >> (num_bytes - 1) & 1;
-        }
-    }
-    if inside_before != 0 {
-        push(start, bytes.len());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(split: fn(&str, &mut dyn FnMut(usize, usize)), text: &str) -> Vec<&str> {
+    fn found(text: &str) -> Vec<&str> {
         let mut out = Vec::new();
-        split(text, &mut |start, end| out.push(&text[start..end]));
+        word_punct(text, |start, end| out.push(&text[start..end]));
         out
     }
 
@@ -114,11 +85,8 @@ mod tests {
             for after in 0..3 {
                 let (head, tail) = ("x".repeat(before), " ".repeat(after));
                 let text = format!("{head} a\u{e9}_1...\u{2026}\u{4e2d}\u{3000}-{tail}");
-                let words = found(|text, push| word_punct(text, push), &text);
+                let words = found(&text);
                 let expected = [head.as_str(), "a\u{e9}_1", "...\u{2026}", "\u{4e2d}", "-"];
-                assert_eq!(words, expected[usize::from(before == 0)..], "{text:?}");
-                let words = found(|text, push| whitespace(text, push), &text);
-                let expected = [head.as_str(), "a\u{e9}_1...\u{2026}\u{4e2d}\u{3000}-"];
                 assert_eq!(words, expected[usize::from(before == 0)..], "{text:?}");
             }
         }
@@ -128,7 +96,7 @@ mod tests {
     fn long_runs_of_wide_characters_are_one_token() {
         for length in 1..140 {
             let text = format!("{}!{}", "\u{e9}".repeat(length), "\u{1f600}".repeat(length));
-            let words = found(|text, push| word_punct(text, push), &text);
+            let words = found(&text);
             assert_eq!(words, [&text[..2 * length], &text[2 * length..]]);
         }
     }
