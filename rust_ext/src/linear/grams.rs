@@ -183,7 +183,7 @@ impl Fnv {
         }
         self.num_tokens += 1;
         for &hash in self.hashes.iter().take(self.num_tokens) {
-            push(((mix(hash) >> 32) * self.num_buckets >> 32) as u32);
+            push((((mix(hash) >> 32) * self.num_buckets) >> 32) as u32);
         }
     }
 }
