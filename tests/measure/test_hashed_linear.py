@@ -175,7 +175,7 @@ def test_the_content_of_the_model_and_the_name_decide_the_fingerprint(folder: Pa
     assert HashedLinear(name="x", model=folder / "fnv").fingerprint() != stage.fingerprint()
 
 
-@pytest.mark.parametrize("name", ["", "A", "1a", "a.b", "a b", "gopher"])
+@pytest.mark.parametrize("name", ["", "A", "1a", "a.b", "a b", "gopher", "edits"])
 def test_a_name_is_the_beginning_of_a_column(folder: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="name"):
         build(HashedLinear, {"name": name, "model": str(folder / "dsir")}, at="measure")
