@@ -131,17 +131,7 @@ impl Model {
             return wrong(format!("the format is not {FORMAT}: {}", metadata.format));
         }
         let outputs = read_outputs(&metadata.outputs)?;
-        let num_buckets = match header.weight.shape[..] {
-            [buckets, width] if width == outputs.len() && (1..=MAX_BUCKETS).contains(&buckets) => buckets,
-            ref shape => {
-                return wrong(format!("weight is not [1 to {MAX_BUCKETS}, {}]: {shape:?}", outputs.len()));
-            }
-        };
-        if let Some(bias) = &header.bias
-            && bias.shape != [outputs.len()]
-        {
-            return wrong(format!("bias is not [{}]: {:?}", outputs.len(), bias.shape));
-        }
+        let num_buckets = check_shapes(&header.weight, header.bias.as_ref(), outputs.len())?;
         check_places(&header.weight, header.bias.as_ref(), data.len())?;
         let bias = header.bias.map(|bias| bias.floats(data, "bias")).transpose()?;
         Ok(Self {
@@ -183,6 +173,22 @@ impl Tensor {
             None => Ok(floats),
             Some(value) => Err(Error::Data(format!("{name} has a value that is not finite: {value}"))),
         }
+    }
+}
+
+/// Tensors are as wide as there are outputs; returns the number of buckets.
+fn check_shapes(weight: &Tensor, bias: Option<&Tensor>, width: usize) -> Result<usize> {
+    let buckets = match weight.shape[..] {
+        [buckets, columns] if columns == width && (1..=MAX_BUCKETS).contains(&buckets) => buckets,
+        ref shape => {
+            return Err(Error::Data(format!("weight is not [1 to {MAX_BUCKETS}, {width}]: {shape:?}")));
+        }
+    };
+    match bias {
+        Some(bias) if bias.shape != [width] => {
+            Err(Error::Data(format!("bias is not [{width}]: {:?}", bias.shape)))
+        }
+        _ => Ok(buckets),
     }
 }
 
