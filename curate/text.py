@@ -36,6 +36,8 @@ class NativeSpec:
     """Settings of token counters, each one canonical JSON object."""
     models: tuple[str, ...] = ()
     """Settings of fastText models, each one canonical JSON object."""
+    linears: tuple[str, ...] = ()
+    """Settings of hashed linear models, each one canonical JSON object."""
 
     @staticmethod
     def union(specs: Iterable["NativeSpec"]) -> "NativeSpec":
@@ -47,24 +49,31 @@ class NativeSpec:
         groups: frozenset[str] = frozenset()
         tokens: dict[str, None] = {}
         models: dict[str, None] = {}
+        linears: dict[str, None] = {}
         modes: set[WordMode] = set()
         for spec in specs:
             groups |= spec.groups
             tokens.update(dict.fromkeys(spec.tokens))
             models.update(dict.fromkeys(spec.models))
+            linears.update(dict.fromkeys(spec.linears))
             modes |= {spec.words} if spec.words else set()
         if len(modes) > 1:
             raise ConfigError(f"one pass splits words in one way only: {', '.join(sorted(modes))}")
         return NativeSpec(
-            groups=groups, words=next(iter(modes), None), tokens=tuple(tokens), models=tuple(models)
+            groups=groups,
+            words=next(iter(modes), None),
+            tokens=tuple(tokens),
+            models=tuple(models),
+            linears=tuple(linears),
         )
 
     def to_json(self) -> str:
         """Write the spec as the native pass reads it."""
-        tokens: list[Any] = [json.loads(settings) for settings in self.tokens]
-        models: list[Any] = [json.loads(settings) for settings in self.models]
-        words = self.words or "uax29"
-        return json.dumps({"groups": sorted(self.groups), "words": words, "tokens": tokens, "models": models})
+        parts: dict[str, Any] = {
+            name: [json.loads(settings) for settings in values]
+            for name, values in (("tokens", self.tokens), ("models", self.models), ("linears", self.linears))
+        }
+        return json.dumps({"groups": sorted(self.groups), "words": self.words or "uax29", **parts})
 
 
 def measure(texts: pa.Array, spec: NativeSpec, *, num_threads: int = 1) -> pa.RecordBatch:

@@ -74,7 +74,7 @@ def test_an_override_that_leads_nowhere_is_refused(override):
         ({"input": {"path": "x"}}, "input.path is not a known key"),
         (
             {"measure": ["heuristic"]},
-            "measure.0. is not known, there are heuristics, language, tokens: heuristic",
+            "measure.0. is not known, there are classifier, hashed_linear, .*: heuristic",
         ),
         ({"measure": ["tokens", "tokens"]}, "measure has a stage twice: tokens"),
         ({"plan": {"budget": "3X"}}, "3X"),

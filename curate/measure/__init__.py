@@ -3,13 +3,14 @@
 from curate.measure.classifier import Classifier
 from curate.measure.document import Document
 from curate.measure.fasttext import FastText
+from curate.measure.hashed_linear import HashedLinear
 from curate.measure.heuristics import Heuristics
 from curate.measure.language import Language
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
 STAGES: dict[str, type[StageModel]] = {
-    stage.kind: stage for stage in (Classifier, Heuristics, Language, Tokens)
+    stage.kind: stage for stage in (Classifier, HashedLinear, Heuristics, Language, Tokens)
 }
 """Stages that a recipe names under `measure:`; `document` is always measured."""
 
@@ -18,6 +19,7 @@ __all__ = [
     "Classifier",
     "Document",
     "FastText",
+    "HashedLinear",
     "Heuristics",
     "Language",
     "StageModel",

@@ -23,7 +23,19 @@ from curate.schema import fingerprint
 from curate.text import NativeSpec
 
 RESERVED = frozenset(
-    ("c4", "doc_id", "document", "exact", "fineweb", "gopher", "input", "redpajama", "tokens", "transform")
+    (
+        "c4",
+        "doc_id",
+        "document",
+        "edits",
+        "exact",
+        "fineweb",
+        "gopher",
+        "input",
+        "redpajama",
+        "tokens",
+        "transform",
+    )
 )
 """Prefixes of columns that are taken."""
 

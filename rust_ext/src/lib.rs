@@ -10,6 +10,7 @@ pub mod fasttext;
 pub mod fineweb;
 pub mod gopher;
 pub mod hash;
+pub mod linear;
 pub mod measure;
 pub mod ngram;
 pub mod normalize;

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::fasttext::Classifier;
 use crate::fineweb::FineWeb;
 use crate::gopher::Gopher;
+use crate::linear::Linear;
 use crate::pool;
 use crate::redpajama::RedPajama;
 use crate::text::{MAX_TEXT_BYTES, Reads, Segments, Split, Views, WordMode, splitter};
@@ -66,6 +67,9 @@ pub struct Spec {
     /// Settings of the fastText models, one object each.
     #[serde(default)]
     pub models: Vec<serde_json::Value>,
+    /// Settings of the hashed linear models, one object each.
+    #[serde(default)]
+    pub linears: Vec<serde_json::Value>,
 }
 
 impl Spec {
@@ -104,6 +108,10 @@ impl Spec {
         for settings in &self.models {
             let classifier = Classifier::new(settings)?;
             makers.push(Box::new(move || Box::new(classifier.group())));
+        }
+        for settings in &self.linears {
+            let linear = Linear::new(settings, words == WordMode::Uax29 && !is_given)?;
+            makers.push(Box::new(move || Box::new(linear.group())));
         }
         Ok(makers)
     }

@@ -1,0 +1,1 @@
+"""Making scorers: models that the measuring pass scores documents with."""

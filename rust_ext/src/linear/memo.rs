@@ -1,0 +1,171 @@
+//! Buckets of tokens and n-grams that were met before: SHA-256 of a short string takes longer than a look.
+//!
+//! What is kept shows in no result: a token is compared as a whole, an n-gram by the numbers of its tokens. Memory
+//! is bounded: about 4 MiB, one memo for each thread and model.
+
+use crate::ngram::{fold, hash};
+use crate::text::Span;
+use crate::vocabulary;
+
+/// Tokens that are kept; with more of them all are forgotten when the next text begins.
+const MAX_TOKENS: usize = 1 << 16;
+/// Bytes of kept tokens.
+const MAX_BYTES: usize = 1 << 20;
+/// A longer token is not kept.
+const MAX_TOKEN_BYTES: usize = 64;
+const NUM_SLOTS: usize = 2 * MAX_TOKENS;
+/// Places of n-grams: each has one, where the last to come stays. More of them would be slower to look at than a hash
+/// is made where the processor has instructions for it.
+const NUM_PLACES: usize = 1 << 14;
+const KEY_BYTES: usize = 8;
+/// Bits of a token's number in the key of an n-gram.
+const ID_BITS: usize = 21;
+/// Tokens in the longest n-gram that is kept.
+pub const MAX_KEPT: usize = 3;
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Number of a token that is not kept.
+pub const NONE: u32 = 0;
+
+/// A token in the table; empty where its length is 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// The token itself up to 8 bytes, else its hash.
+    key: u64,
+    length: u32,
+    id: u32,
+}
+
+/// A bucket by the numbers of an n-gram's tokens; a key is never 0.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    key: u64,
+    bucket: u32,
+}
+
+/// What was met before.
+#[derive(Debug)]
+pub struct Memo {
+    seed: u64,
+    slots: Vec<Slot>,
+    places: Vec<Place>,
+    /// By number: bucket, and end in `names`.
+    buckets: Vec<u32>,
+    ends: Vec<u32>,
+    names: Vec<u8>,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        let seed = vocabulary::seed();
+        let mut out = Self {
+            seed,
+            slots: Vec::new(),
+            places: Vec::new(),
+            buckets: Vec::new(),
+            ends: Vec::new(),
+            names: Vec::new(),
+        };
+        out.clear();
+        out
+    }
+}
+
+impl Memo {
+    /// Forget everything where no more can be kept; only between texts, as numbers start again.
+    pub fn start(&mut self) {
+        if self.is_full() {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.slots.resize(NUM_SLOTS, Slot::default());
+        self.places.clear();
+        self.places.resize(NUM_PLACES, Place::default());
+        // Numbers start at 1.
+        (self.buckets, self.ends) = (vec![0], vec![0]);
+        self.names.clear();
+    }
+
+    fn is_full(&self) -> bool {
+        self.buckets.len() >= MAX_TOKENS || self.names.len() >= MAX_BYTES
+    }
+
+    /// Number and bucket of a token; `make` is asked where it is not known.
+    #[inline]
+    pub fn token(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        make: impl FnOnce(&[u8]) -> u32,
+    ) -> (u32, u32) {
+        let token = text.get(start..end).unwrap_or(&[]);
+        if token.len() > MAX_TOKEN_BYTES {
+            return (NONE, make(token));
+        }
+        let key = if token.len() <= KEY_BYTES {
+            let rest = text.get(start..).unwrap_or(&[]);
+            vocabulary::head(rest, Span::new(0, token.len()))
+        } else {
+            hash(self.seed, token)
+        };
+        let step = MULTIPLIER.wrapping_add(2 * token.len() as u64);
+        let mut at = fold(key ^ self.seed, step) as usize % NUM_SLOTS;
+        loop {
+            let slot = self.slots[at];
+            if slot.length == 0 {
+                break;
+            }
+            if slot.key == key && slot.length as usize == token.len() && self.is_same(slot.id, token) {
+                return (slot.id, self.buckets[slot.id as usize]);
+            }
+            at = (at + 1) % NUM_SLOTS;
+        }
+        let bucket = make(token);
+        (self.keep(at, key, token, bucket), bucket)
+    }
+
+    #[inline]
+    fn is_same(&self, id: u32, token: &[u8]) -> bool {
+        let end = self.ends[id as usize] as usize;
+        token.len() <= KEY_BYTES || self.names.get(end - token.len()..end) == Some(token)
+    }
+
+    #[cold]
+    fn keep(&mut self, at: usize, key: u64, token: &[u8], bucket: u32) -> u32 {
+        if self.is_full() {
+            return NONE;
+        }
+        let id = self.buckets.len() as u32;
+        self.slots[at] = Slot { key, length: token.len() as u32, id };
+        if token.len() > KEY_BYTES {
+            self.names.extend_from_slice(token);
+        }
+        self.ends.push(self.names.len() as u32);
+        self.buckets.push(bucket);
+        id
+    }
+
+    /// The key of an n-gram whose shorter end has `key`, with one token put before it; 0 where one is not kept.
+    #[inline]
+    #[must_use]
+    pub fn longer(key: u64, id: u32) -> u64 {
+        if key == 0 || id == NONE { 0 } else { key << ID_BITS | u64::from(id) }
+    }
+
+    /// Bucket of an n-gram of at least two tokens; `make` is asked where it is not known.
+    #[inline]
+    pub fn ngram(&mut self, key: u64, make: impl FnOnce() -> u32) -> u32 {
+        if key == 0 {
+            return make();
+        }
+        let place = &mut self.places[fold(key ^ self.seed, MULTIPLIER) as usize % NUM_PLACES];
+        if place.key != key {
+            *place = Place { key, bucket: make() };
+        }
+        place.bucket
+    }
+}
