@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use _rust::fasttext::{Model, Scorer, Scores};
+use _rust::fasttext::{Model, Scorer};
 use support::allocations;
 use support::damage::damage;
 use support::models::all_models;
@@ -121,26 +121,35 @@ fn check_memory(allowed: usize, what: &str, counts: &mut Counts) -> Result<(), S
 
 /// Score texts with one memory for all and with a fresh one for each; what they give has to be the same.
 fn score(scorer: &Scorer, allowed: usize, random: &mut Random, counts: &mut Counts) -> Result<(), String> {
-    let mut shared = Scores::default();
+    let (mut shared, mut best) = (scorer.scratch(), Vec::new());
     for _ in 0..random.below(4) {
         let text = text(random);
         let allowed = allowed + 4 * ROWS_PER_BYTE * (text.len() + 8);
         allocations::reset();
-        scorer.score(&text, &mut shared);
-        let mut fresh = Scores::default();
-        scorer.score(&text, &mut fresh);
-        check_memory(allowed, "scoring", counts)?;
-        let found = shared.probabilities();
-        if found.iter().map(|x| x.to_bits()).ne(fresh.probabilities().iter().map(|x| x.to_bits())) {
+        let has_features = scorer.read(&text, 0..text.len(), &mut shared);
+        let mut fresh = scorer.scratch();
+        if has_features != scorer.read(&text, 0..text.len(), &mut fresh) {
+            return Err(format!("an earlier text changes the features of {:?}", shown(&text)));
+        }
+        if !has_features {
+            counts.without_features += 1;
+            continue;
+        }
+        scorer.top(1, &mut shared, &mut best);
+        let found = scorer.all(&mut shared);
+        if found.iter().map(|x| x.to_bits()).ne(scorer.all(&mut fresh).iter().map(|x| x.to_bits())) {
             return Err(format!("an earlier text changes the score of {:?}", shown(&text)));
         }
+        check_memory(allowed, "scoring", counts)?;
         if let Some(wrong) = found.iter().find(|x| !(0.0..=MAX_PROBABILITY).contains(*x)) {
             return Err(format!("a probability is {wrong} for {:?}", shown(&text)));
         }
-        match (shared.best(), found.len()) {
-            (None, 0) => counts.without_features += 1,
-            (Some(label), size) if label < size && size == scorer.labels().len() => counts.scored += 1,
-            (best, size) => return Err(format!("{size} probabilities, the best is {best:?}")),
+        // A tree that adds up to more than one by the 1e-5 of each step may rank labels this close either way.
+        match best.first() {
+            Some(&(label, score)) if found.get(label).is_some_and(|x| (x - score).abs() <= 1e-6 * score) => {
+                counts.scored += 1;
+            }
+            _ => return Err(format!("{} probabilities, the best is {best:?}", found.len())),
         }
     }
     Ok(())

@@ -33,6 +33,8 @@ pub const INVALID_UTF8: &str = "input.invalid_utf8";
 
 /// A chunk of documents is not made smaller than this for the sake of more threads.
 const MIN_CHUNK_BYTES: usize = 256 << 10;
+/// Text of the documents that one group with tables gets before the next.
+const TURN_BYTES: usize = 1 << 20;
 /// More chunks than threads, so that a thread with light documents helps the others.
 const CHUNKS_PER_THREAD: usize = 16;
 
@@ -44,9 +46,14 @@ pub trait Signals: Send {
     fn push_null(&mut self);
     /// The columns, in a fixed order, with as many rows as were pushed since the last call.
     fn finish(&mut self) -> Vec<(String, ArrayRef)>;
-    /// What `push` reads beside the lines; a pass has nothing that no group reads.
+    /// What `push` reads; a pass has nothing that no group reads.
     fn reads(&self) -> Reads {
         Reads::default()
+    }
+    /// Whether it looks up tables that fill the cache of a core. Such a group gets a batch of documents before the
+    /// next group does: taking turns at each document, all would wait for memory.
+    fn has_tables(&self) -> bool {
+        false
     }
 }
 
@@ -203,7 +210,8 @@ const MAX_IDLE_TEXT: usize = 1 << 20;
 struct Worker {
     key: String,
     groups: Vec<Box<dyn Signals>>,
-    reads: Reads,
+    /// Numbers of groups that take turns with the others, and what they read.
+    turns: Vec<(Vec<usize>, Reads)>,
     segments: Segments,
     /// Bytes of the largest document so far.
     largest: usize,
@@ -218,8 +226,8 @@ impl Worker {
             return idle.swap_remove(index);
         }
         let groups: Vec<_> = pass.makers.iter().map(|make| make()).collect();
-        let reads = groups.iter().map(|group| group.reads()).fold(Reads::default(), Reads::or);
-        Self { key: pass.key.clone(), groups, reads, segments: Segments::default(), largest: 0 }
+        let turns = turns(&groups);
+        Self { key: pass.key.clone(), groups, turns, segments: Segments::default(), largest: 0 }
     }
 
     fn put_back(self) {
@@ -232,25 +240,55 @@ impl Worker {
     }
 
     fn measure(&mut self, pass: &Pass<'_>, rows: Range<usize>) -> Columns {
-        let texts = pass.texts;
+        let all = pass.texts;
         let mut invalid = BooleanBuilder::with_capacity(rows.len());
-        for row in rows {
-            let bytes = texts.is_valid(row).then(|| texts.value(row));
-            let text = bytes.map(simdutf8::basic::from_utf8);
-            invalid.append_value(matches!(text, Some(Err(_))));
-            match text {
-                Some(Ok(text)) if text.len() < MAX_TEXT_BYTES => {
-                    self.largest = self.largest.max(text.len());
-                    let doc = pass.view(row, text, self.reads, &mut self.segments);
-                    self.groups.iter_mut().for_each(|group| group.push(&doc));
-                }
-                _ => self.groups.iter_mut().for_each(|group| group.push_null()),
+        let max_bytes = if self.turns.len() > 1 { TURN_BYTES } else { 0 };
+        let mut texts = Vec::new();
+        let mut at = rows.start;
+        while at < rows.end {
+            let first = at;
+            texts.clear();
+            while at < rows.end && (texts.is_empty() || num_bytes(all, &(first..at + 1)) <= max_bytes) {
+                let bytes = all.is_valid(at).then(|| all.value(at));
+                let text = bytes.map(simdutf8::basic::from_utf8);
+                invalid.append_value(matches!(text, Some(Err(_))));
+                texts.push(text.and_then(|text| text.ok()).filter(|text| text.len() < MAX_TEXT_BYTES));
+                at += 1;
             }
+            self.largest = texts.iter().flatten().map(|text| text.len()).fold(self.largest, usize::max);
+            self.take_turns(pass, first, &texts);
         }
         let mut columns: Columns = vec![(INVALID_UTF8.into(), Arc::new(invalid.finish()))];
         columns.extend(self.groups.iter_mut().flat_map(|group| group.finish()));
         columns
     }
+
+    /// Push a few documents, the first of which is in row `first`, to all groups.
+    fn take_turns(&mut self, pass: &Pass<'_>, first: usize, texts: &[Option<&str>]) {
+        for (members, reads) in &self.turns {
+            for (row, text) in (first..).zip(texts) {
+                match text {
+                    Some(text) => {
+                        let doc = pass.view(row, text, *reads, &mut self.segments);
+                        members.iter().for_each(|&index| self.groups[index].push(&doc));
+                    }
+                    None => members.iter().for_each(|&index| self.groups[index].push_null()),
+                }
+            }
+        }
+    }
+}
+
+/// Which groups go together, and what they read: those without tables, then each of the others alone.
+fn turns(groups: &[Box<dyn Signals>]) -> Vec<(Vec<usize>, Reads)> {
+    let (apart, together): (Vec<usize>, Vec<usize>) =
+        (0..groups.len()).partition(|&index| groups[index].has_tables());
+    let members = std::iter::once(together).chain(apart.into_iter().map(|index| vec![index]));
+    let members = members.filter(|members| !members.is_empty());
+    let reads = |members: &[usize]| {
+        members.iter().map(|&index| groups[index].reads()).fold(Reads::NOTHING, Reads::or)
+    };
+    members.map(|members| (members.clone(), reads(&members))).collect()
 }
 
 fn num_bytes(texts: &LargeBinaryArray, rows: &Range<usize>) -> usize {

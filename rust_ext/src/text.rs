@@ -74,9 +74,11 @@ pub struct Views<'a> {
     pub tokens: &'a [Token],
 }
 
-/// What the groups of a pass read, beside the lines of a text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What groups read, beside the text itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reads {
+    /// The lines, and what kind of characters there are and how many.
+    pub lines: bool,
     /// The words.
     pub words: bool,
     /// Which lines are repeated.
@@ -85,11 +87,22 @@ pub struct Reads {
     pub tokens: bool,
 }
 
+impl Default for Reads {
+    /// Only the lines.
+    fn default() -> Self {
+        Self { lines: true, ..Self::NOTHING }
+    }
+}
+
 impl Reads {
+    /// Only the text.
+    pub const NOTHING: Self = Self { lines: false, words: false, repeated_lines: false, tokens: false };
+
     /// What either of the two reads.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
+            lines: self.lines | other.lines,
             words: self.words | other.words,
             repeated_lines: self.repeated_lines | other.repeated_lines,
             tokens: self.tokens | other.tokens,
@@ -175,9 +188,12 @@ impl Segments {
     }
 
     fn finish<'a>(&'a mut self, text: &'a str, reads: Reads, given: bool) -> Views<'a> {
-        split_lines(text, &mut self.lines);
+        self.lines.clear();
         self.cores.clear();
-        self.cores.extend(self.lines.iter().map(|&line| core(text, line)));
+        if reads.lines {
+            split_lines(text, &mut self.lines);
+            self.cores.extend(self.lines.iter().map(|&line| core(text, line)));
+        }
         self.repeated_lines.clear();
         if reads.repeated_lines {
             self.repeats.mark(text, &self.lines, &mut self.repeated_lines);
@@ -186,17 +202,17 @@ impl Segments {
         if reads.tokens {
             tokens::split(text.as_bytes(), 0..text.len(), &mut self.tokens);
         }
-        let is_ascii = text.is_ascii();
+        let is_ascii = reads.lines && text.is_ascii();
         Views {
             text,
             is_ascii,
-            num_chars: if is_ascii { text.len() } else { count_chars(text) },
+            num_chars: if is_ascii || !reads.lines { text.len() } else { count_chars(text) },
             words_text: if given { &self.words_text } else { text },
             words: &self.words,
             lines: &self.lines,
             cores: &self.cores,
             repeated_lines: &self.repeated_lines,
-            has_other_breaks: pystr::has_other_breaks(text),
+            has_other_breaks: reads.lines && pystr::has_other_breaks(text),
             tokens: &self.tokens,
         }
     }
@@ -209,7 +225,6 @@ pub fn count_chars(text: &str) -> usize {
 }
 
 fn split_lines(text: &str, lines: &mut Vec<Span>) {
-    lines.clear();
     let bytes = text.as_bytes();
     let mut start = 0;
     for at in (0..bytes.len()).step_by(BLOCK) {

@@ -152,6 +152,15 @@ def test_absurd_numbers_are_named(
         load(path)
 
 
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 1e13])
+def test_weights_that_no_training_gives_are_named(tmp_path: Path, weight: float) -> None:
+    model = fasttext.random_model(0, loss="softmax", dim=4, num_labels=2, max_chars=0, ngrams=1)
+    model.input[3, 1] = -weight
+    (tmp_path / "huge.bin").write_bytes(fasttext.to_bytes(model))
+    with pytest.raises(DataError, match="the input matrix has a weight that is not below 1e12"):
+        load(tmp_path / "huge.bin")
+
+
 def test_a_missing_model_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"language\.model is not a file"):
         Language(model=tmp_path / "none.bin").needs()

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use crate::error::{Error, Result};
 
 /// A table of bits is made for up to so many buckets.
-const MAX_BITS: usize = 1 << 25;
+const MAX_BITS: usize = 1 << 22;
 
 /// Maps a hash to the number of a row, counted from the first row of a bucket.
 #[derive(Debug)]

@@ -185,10 +185,6 @@ impl Signals for Labels {
         if unit != Unit::Document || self.settings.mix {
             self.read_parts(doc, if unit == Unit::Document { Unit::Paragraph } else { unit });
         }
-        // A model with numbers beyond all bounds has no probabilities.
-        if self.found.iter().any(|(_, score)| score.is_nan()) {
-            self.found.clear();
-        }
         self.columns.push(doc.text, self.scorer.labels(), &self.found, &self.probabilities, &mut self.shares);
     }
 
@@ -201,7 +197,13 @@ impl Signals for Labels {
     }
 
     fn reads(&self) -> Reads {
-        Reads { tokens: self.settings.unit == Unit::Document, ..Reads::default() }
+        let Settings { unit, mix, .. } = *self.settings;
+        let lines = matches!(unit, Unit::Line | Unit::Paragraph) || (mix && unit == Unit::Document);
+        Reads { tokens: unit == Unit::Document, lines, ..Reads::NOTHING }
+    }
+
+    fn has_tables(&self) -> bool {
+        true
     }
 }
 

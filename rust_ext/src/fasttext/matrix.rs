@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Seek};
 
-use super::reader::Reader;
+use super::reader::{Reader, check_weights};
 use crate::error::{Error, Result};
 
 /// Centroids of a quantiser.
@@ -183,6 +183,7 @@ pub fn read_quantised<S: BufRead + Seek>(reader: &mut Reader<S>, width: usize, w
             values.extend(quantiser.centroid(part, code).iter().map(|value| norm * value));
         }
     }
+    check_weights(&values, what)?;
     Ok(Matrix { width, values })
 }
 

@@ -7,6 +7,8 @@ use std::io::{BufRead, Seek, SeekFrom};
 use crate::error::{Error, Result};
 
 const CHUNK: usize = 1 << 14;
+/// Weights are below this, or sums and products of them could be beyond all bounds.
+pub const MAX_WEIGHT: f32 = 1e12;
 
 /// A place in a model file.
 pub struct Reader<S> {
@@ -17,6 +19,19 @@ pub struct Reader<S> {
 
 fn broken(what: &str) -> impl Fn(std::io::Error) -> Error + '_ {
     move |error| Error::Data(format!("{what} cannot be read: {error}"))
+}
+
+/// Refuse weights that no training gives.
+///
+/// # Errors
+/// `Error::Data` where one is not a number or beyond `MAX_WEIGHT`.
+pub fn check_weights(values: &[f32], what: &str) -> Result<()> {
+    match values.iter().find(|value| value.is_nan() || value.abs() > MAX_WEIGHT) {
+        None => Ok(()),
+        Some(value) => {
+            Err(Error::Data(format!("{what} has a weight that is not below {MAX_WEIGHT:e}: {value}")))
+        }
+    }
 }
 
 impl<S: BufRead + Seek> Reader<S> {
@@ -154,7 +169,7 @@ impl<S: BufRead + Seek> Reader<S> {
     /// Floats in rows of `width`; `take` is called with one row after another, or with several at a time.
     ///
     /// # Errors
-    /// As `skip`, and where one is not finite.
+    /// As `skip` and `check_weights`.
     pub fn rows(
         &mut self,
         num_rows: usize,
@@ -172,9 +187,7 @@ impl<S: BufRead + Seek> Reader<S> {
             let (chunks, _) = bytes.as_chunks::<4>();
             values.clear();
             values.extend(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)));
-            if !values.iter().all(|value| value.is_finite()) {
-                return Err(Error::Data(format!("{what} has a value that is not finite")));
-            }
+            check_weights(&values, what)?;
             take(&values);
         }
         Ok(())

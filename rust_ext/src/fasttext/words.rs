@@ -6,6 +6,8 @@
 const MAX_WORDS: usize = 1 << 16;
 /// Bytes of words that are kept.
 const MAX_BYTES: usize = 2 << 20;
+/// Floats of their sums.
+const MAX_FLOATS: usize = 1 << 21;
 
 #[derive(Debug, Clone, Copy)]
 struct Word {
@@ -35,7 +37,10 @@ impl Words {
         width: usize,
         make: impl FnOnce(&mut [f32]) -> usize,
     ) -> (usize, &[f32]) {
-        if self.words.len() >= MAX_WORDS || self.names.len() >= MAX_BYTES || self.slots.is_empty() {
+        let is_full = self.words.len() >= MAX_WORDS
+            || self.names.len() >= MAX_BYTES
+            || self.sums.len() + width > MAX_FLOATS.max(width);
+        if is_full || self.slots.is_empty() {
             self.slots.clear();
             self.slots.resize(2 * MAX_WORDS, 0);
             self.words.clear();

@@ -164,7 +164,12 @@ impl Signals for Sums {
 
     fn reads(&self) -> Reads {
         let tokens = self.linear.model.tokens == Tokens::Whitespace;
-        Reads { words: self.linear.reads_words(), tokens, ..Reads::default() }
+        Reads { words: self.linear.reads_words(), tokens, ..Reads::NOTHING }
+    }
+
+    fn has_tables(&self) -> bool {
+        // Words are not found twice for that.
+        !self.linear.reads_words()
     }
 }
 
