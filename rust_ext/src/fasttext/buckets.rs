@@ -69,8 +69,8 @@ impl Buckets {
         // Too small by two at most.
         let quotient = ((u128::from(hash) * u128::from(self.inverse)) >> 64) as u64;
         let mut bucket = hash - quotient * self.num_buckets;
-        while bucket >= self.num_buckets {
-            bucket -= self.num_buckets;
+        for _ in 0..2 {
+            bucket -= if bucket >= self.num_buckets { self.num_buckets } else { 0 };
         }
         match &self.kept {
             None => Some(bucket as u32),

@@ -7,8 +7,9 @@ use std::io::{BufRead, Seek};
 
 use super::buckets::Buckets;
 use super::reader::Reader;
-use super::tokens::{FNV_START, fnv, fnv_step};
+use super::tokens::{FNV_START, Token, bytes_of, fnv, fnv_step};
 use crate::error::{Error, Result};
+use crate::text::Span;
 
 /// The token that ends every line.
 pub const END: &[u8] = b"</s>";
@@ -46,32 +47,46 @@ pub struct Dictionary {
     end_row: Option<u32>,
 }
 
-/// A word in the table of words. Up to 16 bytes it is told from others without a look at its name.
+/// A word in the table of words: up to 16 bytes it is told from others without a look at its name. All zero where the
+/// slot is free.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Slot {
-    key: Key,
-    /// Number of the word plus one; 0 where the slot is free.
+    /// The first 8 bytes of the word, and zero bytes after a shorter one.
+    head: u64,
+    /// The last 8 bytes of a word that has as many.
+    tail: u64,
+    /// The length of the word up to 255 and the high bits of its hash.
+    tag: u32,
+    /// Number of the word plus one.
     number: u32,
 }
 
-/// The ends of a word, its length up to 255 and the high bits of its hash.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Key {
-    head: u64,
-    tail: u64,
-    tag: u32,
-}
-
-impl Key {
+impl Slot {
+    /// What the slot of a word has; its number is missing.
     #[inline]
-    fn new(word: &[u8], hash: u32) -> Self {
-        let tag = hash & !0xff | word.len().min(0xff) as u32;
-        match (word.first_chunk::<8>(), word.last_chunk::<8>()) {
-            (Some(head), Some(tail)) => {
-                Self { head: u64::from_le_bytes(*head), tail: u64::from_le_bytes(*tail), tag }
-            }
-            _ => Self { head: word.iter().fold(0, |head, &byte| head << 8 | u64::from(byte)), tail: 0, tag },
+    fn of(text: &[u8], word: Span, hash: u32) -> Self {
+        let (start, end) = (word.start as usize, word.end as usize);
+        let size = end - start;
+        let tag = hash & !0xff | size.min(0xff) as u32;
+        let is_long = size >= 8;
+        let head = text.get(start..).and_then(<[u8]>::first_chunk::<8>);
+        let tail = text.get(..end).and_then(<[u8]>::last_chunk::<8>);
+        if let (Some(head), Some(tail)) = (head, tail) {
+            let inside = if is_long { u64::MAX } else { (1 << (8 * size)) - 1 };
+            let head = u64::from_le_bytes(*head) & inside;
+            let tail = if is_long { u64::from_le_bytes(*tail) } else { 0 };
+            return Self { head, tail, tag, number: 0 };
         }
+        // At the ends of a text.
+        let word = text.get(start..end).unwrap_or(&[]);
+        let head = word.iter().take(8).rev().fold(0, |head, &byte| head << 8 | u64::from(byte));
+        let tail = word.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+        Self { head, tail, tag, number: 0 }
+    }
+
+    #[inline]
+    fn is_like(&self, other: &Self) -> bool {
+        (self.head == other.head) & (self.tail == other.tail) & (self.tag == other.tag)
     }
 }
 
@@ -137,7 +152,7 @@ impl Dictionary {
             out.buckets.read_kept(reader, num_kept)?;
         }
         let hash = fnv(END);
-        out.end_row = out.id_of(END, hash, out.first_slot(hash));
+        out.end_row = out.id_of(END, Span::new(0, END.len()), hash, out.first_slot(hash));
         Ok(out)
     }
 
@@ -152,7 +167,7 @@ impl Dictionary {
         while self.slots[slot].number != 0 {
             slot = (slot + 1) & mask;
         }
-        self.slots[slot] = Slot { key: Key::new(name, hash), number };
+        self.slots[slot] = Slot { number, ..Slot::of(name, Span::new(0, name.len()), hash) };
         Ok(())
     }
 
@@ -207,15 +222,15 @@ impl Dictionary {
         self.slots[hash as usize & (self.slots.len() - 1)]
     }
 
-    /// The number of a word, by its bytes, its hash and the slot where the search begins.
+    /// The number of a word of a text, by its hash and the slot where the search begins.
     #[inline]
-    fn id_of(&self, word: &[u8], hash: u32, mut slot: Slot) -> Option<u32> {
+    fn id_of(&self, text: &[u8], word: Span, hash: u32, mut slot: Slot) -> Option<u32> {
         let mask = self.slots.len() - 1;
-        let key = Key::new(word, hash);
+        let wanted = Slot::of(text, word, hash);
         let mut index = hash as usize & mask;
         loop {
             let id = slot.number.checked_sub(1)?;
-            if slot.key == key && (word.len() <= 16 || self.word(id) == word) {
+            if slot.is_like(&wanted) && (word.num_bytes() <= 16 || self.word(id) == bytes_of(text, word)) {
                 return Some(id);
             }
             index = (index + 1) & mask;
@@ -240,18 +255,19 @@ impl Dictionary {
         rows.extend(self.end_row);
     }
 
-    /// Append the rows of one token, parts included, given its hash and its first slot; false for a label, which is no
+    /// Append the rows of one token of a text, parts included, given its first slot; false for a label, which is no
     /// feature.
     #[inline]
     pub fn word_rows(
         &self,
-        word: &[u8],
-        hash: u32,
+        text: &[u8],
+        token: &Token,
         first: Slot,
         parts: &mut Parts,
         rows: &mut Vec<u32>,
     ) -> bool {
-        let id = self.id_of(word, hash, first);
+        let id = self.id_of(text, token.span, token.hash, first);
+        let word = bytes_of(text, token.span);
         if id.is_none() && word.starts_with(LABEL_PREFIX) {
             return false;
         }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::Model;
 use super::dictionary::{END, Parts, Slot};
 use super::head::{Head, Scored};
-use super::tokens::{Token, fnv, split};
+use super::tokens::{Token, bytes_of, fnv, split};
 use super::words::Words;
 
 /// Scores texts with one model; threads share it.
@@ -110,8 +110,7 @@ impl Scorer {
                     *slot = dictionary.first_slot(token.hash);
                 }
                 for (token, &slot) in tokens.iter().zip(&slots) {
-                    let word = bytes_of(text, token);
-                    if dictionary.word_rows(word, token.hash, slot, parts, rows) {
+                    if dictionary.word_rows(text.as_bytes(), token, slot, parts, rows) {
                         hashes.push(token.hash);
                     }
                 }
@@ -133,12 +132,12 @@ impl Scorer {
         let (dictionary, matrix) = (&self.model.dictionary, &self.model.rows);
         let mut num_rows = 0;
         for token in tokens {
-            let word = bytes_of(text, token);
+            let word = bytes_of(text.as_bytes(), token.span);
             let (count, sum) = words.get(word, token.hash, matrix.width, |sum| {
                 rows.clear();
                 let slot = dictionary.first_slot(token.hash);
                 // A word without rows is a feature all the same: it is part of n-grams.
-                if !dictionary.word_rows(word, token.hash, slot, parts, rows) {
+                if !dictionary.word_rows(text.as_bytes(), token, slot, parts, rows) {
                     return NO_FEATURE;
                 }
                 matrix.add_rows(rows, sum);
@@ -153,8 +152,4 @@ impl Scorer {
         rows.clear();
         num_rows
     }
-}
-
-fn bytes_of<'a>(text: &'a str, token: &Token) -> &'a [u8] {
-    text.as_bytes().get(token.span.start as usize..token.span.end as usize).unwrap_or(&[])
 }

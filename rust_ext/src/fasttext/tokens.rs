@@ -81,6 +81,13 @@ pub fn split(text: &[u8], range: std::ops::Range<usize>, out: &mut Vec<Token>) {
     }
 }
 
+/// The bytes of a word of `text`.
+#[inline]
+#[must_use]
+pub fn bytes_of(text: &[u8], word: Span) -> &[u8] {
+    text.get(word.start as usize..word.end as usize).unwrap_or(&[])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
