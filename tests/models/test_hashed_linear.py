@@ -236,5 +236,5 @@ def test_a_missing_model_is_an_error_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=str(path)):
         hashed_linear.load(path)
-    with pytest.raises(DataError, match=rf"hashed_linear\.model is not a file: {path}"):
+    with pytest.raises(DataError, match=rf"x\.model is not a file: {path}"):
         HashedLinear(name="x", model=path).needs()
