@@ -1,0 +1,114 @@
+//! Examples of a training file, one after the other, as the reference implementation sees them.
+//!
+//! An example ends with `</s>`: the end of a line, or a word that is spelled so. The last line of a file without a
+//! newline has no such end. One line is held at a time.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::fasttext::dictionary::END;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A training file that is read from its start to its end, as often as wanted.
+#[derive(Debug)]
+pub struct Lines {
+    path: PathBuf,
+    reader: BufReader<File>,
+    line: Vec<u8>,
+    /// First byte of `line` that was not seen.
+    at: usize,
+    num_read: u64,
+    num_bytes: u64,
+}
+
+impl Lines {
+    /// Open a file.
+    ///
+    /// # Errors
+    /// `Error::Data` with its name where it cannot be read; so for all below.
+    pub fn open(path: &Path) -> Result<Self> {
+        let named = |error: std::io::Error| Error::Data(format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(named)?;
+        let num_bytes = file.metadata().map_err(named)?.len();
+        Ok(Self {
+            path: path.into(),
+            reader: BufReader::with_capacity(BUFFER_BYTES, file),
+            line: Vec::new(),
+            at: 0,
+            num_read: 0,
+            num_bytes,
+        })
+    }
+
+    /// An error that names the file.
+    #[must_use]
+    pub fn error(&self, message: &str) -> Error {
+        Error::Data(format!("{}: {message}", self.path.display()))
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn num_bytes(&self) -> u64 {
+        self.num_bytes
+    }
+
+    /// Bytes that were read since the start.
+    #[must_use]
+    pub fn num_read(&self) -> u64 {
+        self.num_read
+    }
+
+    /// Go back to the start.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn rewind(&mut self) -> Result<()> {
+        self.line.clear();
+        (self.at, self.num_read) = (0, 0);
+        self.reader.rewind().map_err(|error| self.error(&error.to_string()))
+    }
+
+    /// Call `each` with the tokens of the next example; false at the end of the file.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn next_example(&mut self, mut each: impl FnMut(&[u8])) -> Result<bool> {
+        if self.at >= self.line.len() && !self.read_line()? {
+            return Ok(false);
+        }
+        while let Some(&byte) = self.line.get(self.at) {
+            let start = self.at;
+            self.at += 1;
+            if is_space(byte) {
+                continue;
+            }
+            let rest = self.line.get(self.at..).unwrap_or(&[]);
+            self.at += rest.iter().position(|&byte| is_space(byte)).unwrap_or(rest.len());
+            let token = self.line.get(start..self.at).unwrap_or(&[]);
+            each(token);
+            if token == END {
+                return Ok(true);
+            }
+        }
+        if self.line.last() == Some(&b'\n') {
+            each(END);
+        }
+        Ok(true)
+    }
+
+    fn read_line(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.at = 0;
+        let count = self.reader.read_until(b'\n', &mut self.line);
+        let count = count.map_err(|error| self.error(&error.to_string()))?;
+        self.num_read += count as u64;
+        Ok(count > 0)
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0)
+}
