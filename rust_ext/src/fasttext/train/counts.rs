@@ -142,14 +142,14 @@ mod tests {
     #[test]
     fn the_rarest_words_are_forgotten_where_there_are_too_many() {
         let mut counts = Counts { max_words: 3, ..Counts::default() };
-        for token in ["a", "b", "b", "__label__x", "c", "c", "d", "a"] {
+        for token in ["a", "b", "b", "__label__x", "c", "c", "b", "a", "a"] {
             counts.add(token.as_bytes());
         }
-        // The fourth name is `c`: `a` goes with a count of one, and comes back as a new word.
+        // The first `c` is one name too many, and what was seen once goes; the second `a`, what was seen twice.
         let (words, labels) = counts.sorted(1);
-        assert_eq!(words, [(&b"b"[..], 2), (b"a", 1)]);
+        assert_eq!(words, [(&b"b"[..], 3), (b"a", 1)]);
         assert_eq!(labels, [(&b"__label__x"[..], 1)]);
-        assert_eq!(counts.num_tokens, 8);
+        assert_eq!(counts.num_tokens, 9);
     }
 
     #[test]
