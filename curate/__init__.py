@@ -4,7 +4,7 @@
     run.plan(), run.columns(), run.pools()
 
 A public name is imported when it is first used: `import curate` alone takes milliseconds. Not here: the steps
-(pipeline/), the command line (cli.py).
+(pipeline/), the command line (cli/).
 """
 
 import importlib as _importlib
