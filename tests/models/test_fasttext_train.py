@@ -103,6 +103,14 @@ def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
     assert trainer.sizes() == (31, 2, len(text))
 
 
+def test_a_step_ends_though_the_file_begins_anew_within_it(tmp_path: Path) -> None:
+    path = write(tmp_path, corpus(30, num_labels=2))
+    trainer = _rust.FastTextTrainer(str(path), json.dumps(asdict(replace(SMALL, epoch=20))))
+    step = path.stat().st_size * 2 // 3
+    num_steps = sum(1 for _ in itertools.takewhile(lambda _: trainer.advance(step), itertools.count()))
+    assert 25 <= num_steps <= 35
+
+
 def test_a_model_is_written_only_when_its_training_is_over(tmp_path: Path) -> None:
     trainer = _rust.FastTextTrainer(
         str(write(tmp_path, "__label__a x\n__label__b y\n")), json.dumps(asdict(SMALL))
