@@ -55,7 +55,7 @@ impl Lines {
         self.num_bytes
     }
 
-    /// Bytes that were read since the start.
+    /// Bytes that were read so far, in all passes.
     #[must_use]
     pub fn num_read(&self) -> u64 {
         self.num_read
@@ -67,7 +67,7 @@ impl Lines {
     /// As `open`.
     pub fn rewind(&mut self) -> Result<()> {
         self.line.clear();
-        (self.at, self.num_read) = (0, 0);
+        self.at = 0;
         self.reader.rewind().map_err(|error| self.error(&error.to_string()))
     }
 
