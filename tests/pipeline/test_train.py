@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +272,20 @@ def test_the_command_line_trains_and_finds(curate: Curate, home: Path, tmp_path:
     found = curate("train", "classifier", path, "--json", "--quiet")
     assert (found.err, found.value["is_new"], found.value["name"]) == ("", False, "code")
     assert "found, its settings" in curate("train", "classifier", path).out
+
+
+def test_an_interrupt_ends_a_training_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(settings(tmp_path, fasttext={**TINY, "epoch": 10**8})), encoding="utf-8")
+    command = [sys.executable, "-m", "curate", "train", "classifier", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stderr is not None
+    with process, process.stderr as stderr:
+        next(line for line in stderr if line.startswith("train: "))
+        process.send_signal(signal.SIGINT)
+        err = stderr.read()
+    assert process.returncode == 130 and "Traceback" not in err
+    assert sorted(files(tmp_path)) == ["train.yaml"]
 
 
 @pytest.mark.parametrize(

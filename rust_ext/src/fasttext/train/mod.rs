@@ -289,7 +289,7 @@ impl Training {
     }
 
     fn advance(&mut self, lines: &mut Lines, settings: &Settings, num_bytes: u64) -> Result<bool> {
-        let num_tokens = i64::from(settings.epoch) * self.vocabulary.num_tokens;
+        let num_tokens = i64::from(settings.epoch).saturating_mul(self.vocabulary.num_tokens);
         let stop = lines.num_read().saturating_add(num_bytes);
         while self.num_seen < num_tokens {
             if lines.num_read() >= stop {

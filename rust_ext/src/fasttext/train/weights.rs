@@ -47,10 +47,7 @@ impl Weights {
         let dim = self.dim;
         let part = (1.0 / rows.len() as f64) as f32;
         self.hidden.fill(0.0);
-        for &row in rows {
-            let row = self.input.get(row as usize * dim..).unwrap_or(&[]);
-            self.hidden.iter_mut().zip(row).for_each(|(to, from)| *to += from);
-        }
+        self.add_rows(rows);
         self.hidden.iter_mut().for_each(|value| *value *= part);
         self.score();
         self.gradient.fill(0.0);
@@ -66,6 +63,21 @@ impl Weights {
             row.iter_mut().zip(&self.gradient).for_each(|(to, from)| *to += from);
         }
         self.scores.iter().all(|score| score.is_finite())
+    }
+
+    /// Add rows to the hidden vector, one after the other; four at a time, so that memory is waited for once.
+    fn add_rows(&mut self, rows: &[u32]) {
+        let (input, dim) = (&self.input, self.dim);
+        let row = |row: u32| input.get(row as usize * dim..).and_then(|rest| rest.get(..dim)).unwrap_or(&[]);
+        let (fours, rest) = rows.as_chunks::<4>();
+        for &four in fours {
+            let [a, b, c, d] = four.map(row);
+            let values = self.hidden.iter_mut().zip(a).zip(b).zip(c).zip(d);
+            values.for_each(|((((to, a), b), c), d)| *to = *to + a + b + c + d);
+        }
+        for &last in rest {
+            self.hidden.iter_mut().zip(row(last)).for_each(|(to, from)| *to += from);
+        }
     }
 
     /// Whether all numbers are finite.
