@@ -1,6 +1,5 @@
 """What the card of a classifier says of its held-out documents and of thresholds.
 
-Scores are the probability of the positive label, or the expected grade: the sum of grade times probability.
 The amount of text is counted in bytes of UTF-8, which needs no tokenizer. Numbers are rounded to six digits,
 thresholds are not: a document is kept where its score is at least the threshold.
 """
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from curate.models import metrics
 from curate.models.gather import Example
+from curate.models.scoring import Scored
 from curate.models.settings import TrainClassifier
 
 FORMAT = 1
@@ -22,25 +22,17 @@ STEPS = tuple(step / 10 for step in range(1, 10))
 Floats = npt.NDArray[np.float64]
 
 
-def document_scores(settings: TrainClassifier, labels: list[str], probabilities: Floats) -> Floats:
-    """One score per document from the probabilities of `labels`; one without features has the least score."""
-    known = np.nan_to_num(probabilities, nan=0.0)
-    if settings.is_graded:
-        return np.asarray(known @ np.array([float(label) for label in labels]), np.float64)
-    return np.asarray(known[:, labels.index(settings.positive_label)], np.float64)
-
-
 def describe_held_out(
     settings: TrainClassifier,
     labels: list[str],
     held_out: list[tuple[int, Example]],
-    probabilities: Floats,
+    scored: Scored,
 ) -> dict[str, Any]:
-    """Compare scores and labels of the held-out documents."""
-    scores = document_scores(settings, labels, probabilities)
+    """Compare scores and labels of the held-out documents; `labels` are those of the probabilities."""
+    scores = scored.scores
     true = np.array([number for number, _ in held_out], np.int64)
     numbers = np.array([settings.label_names.index(label) for label in labels], np.int64)
-    predicted = numbers[np.argmax(np.nan_to_num(probabilities, nan=0.0), axis=1)]
+    predicted = numbers[np.argmax(scored.probabilities, axis=1)]
     positive = _positive(settings, true)
     found: dict[str, Any] = {
         "num_docs": len(held_out),

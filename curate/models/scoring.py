@@ -1,33 +1,48 @@
-"""Scores of documents by a trained model, through the same native pass that scores a corpus."""
+"""Scores of documents by a trained model, through the same native pass that scores a corpus.
+
+The score is the probability of the positive label, or the expected grade: the sum of grade times probability.
+The stage `classifier` gives the same with `score: <label>` or `grade: true`, so thresholds hold there.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.models.training import ModelFile
 from curate.text import NativeSpec, measure
 
 NAME = "model"
 BATCH_BYTES = 16 << 20
 
 
-def label_scores(
-    lines: Iterable[bytes], model: Path, labels: list[str], *, fingerprint: str, num_threads: int
-) -> npt.NDArray[np.float64]:
-    """Probability of each label, one row a document; the last float that is not NaN is a 32-bit one.
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Numbers of documents, 0 for one without a feature that the model knows."""
 
-    `labels` are those of the model. A document without a feature that the model knows has NaN.
-    """
-    settings = {"name": NAME, "model": str(model), "fingerprint": fingerprint}
-    spec = NativeSpec(models=(json.dumps(settings, sort_keys=True),))
-    parts = []
+    scores: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
+    """One column a label."""
+
+
+def score_lines(
+    lines: Iterable[bytes], model: ModelFile, labels: list[str], *, positive: str | None, num_threads: int
+) -> Scored:
+    """Score documents; without a positive label the score is the grade."""
+    settings = {"name": NAME, "model": str(model.path), "fingerprint": model.fingerprint, "labels": labels}
+    spec = NativeSpec(models=(json.dumps({**settings, "grade": positive is None}, sort_keys=True),))
+    names = [f"{NAME}.score_{label}" for label in labels]
+    names.append(f"{NAME}.grade" if positive is None else f"{NAME}.score_{positive}")
+    parts = [np.zeros((0, len(names)))]
     for texts in _batches(lines):
         batch = measure(pa.array(texts, pa.large_binary()), spec, num_threads=num_threads)
-        parts.append(_of_both(batch, labels))
-    return np.concatenate(parts) if parts else np.zeros((0, len(labels)))
+        columns = [batch[name].to_numpy(zero_copy_only=False) for name in names]
+        parts.append(np.nan_to_num(np.stack(columns, axis=1).astype(np.float64)))
+    table = np.concatenate(parts)
+    return Scored(scores=table[:, -1], probabilities=table[:, :-1])
 
 
 def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -41,11 +56,3 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
             batch, num_bytes = [], 0
     if batch:
         yield batch
-
-
-def _of_both(batch: pa.RecordBatch, labels: list[str]) -> npt.NDArray[np.float64]:
-    """Probabilities of two labels, which add up to 1, from that of the better one."""
-    top = batch[f"{NAME}.score"].to_numpy(zero_copy_only=False).astype(np.float64)
-    is_first = np.array([label == labels[0] for label in batch[f"{NAME}.label"].to_pylist()], bool)
-    first = np.where(is_first, top, 1 - top)
-    return np.stack([first, 1 - first], axis=1)

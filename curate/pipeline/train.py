@@ -3,7 +3,7 @@
 Two passes over the sources choose and collect the examples, a scratch folder beside the output holds their
 text, then the native trainer runs and the held-out documents are scored. The card is written last: a model
 whose card has the fingerprint of the same settings and content is found, not made again (remove the card to
-make it anew). Memory: about 700 bytes an example, the matrices, and twice the model while it scores.
+make it anew). Memory: about 700 bytes an example, and the matrices of the model.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ import numpy as np
 from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.errors import DataError
 from curate.files import hash_file, make_dirs, read_json, replace_json
-from curate.models.card import FORMAT, describe_held_out, describe_threshold, document_scores
+from curate.models.card import FORMAT, describe_held_out, describe_threshold
 from curate.models.drawing import Drawing
 from curate.models.gather import (
     Example,
@@ -26,7 +26,7 @@ from curate.models.gather import (
     iter_lines,
     split_examples,
 )
-from curate.models.scoring import label_scores
+from curate.models.scoring import Scored, score_lines
 from curate.models.settings import PREFIX, TrainClassifier
 from curate.models.training import ModelFile, train_file
 from curate.pipeline.examples import Examples, open_examples
@@ -260,31 +260,24 @@ def _score(
     num_bytes = sum(example.size for example in [*held_out, *split.pool])
     progress.start("score", num_bytes=num_bytes, num_tasks=1)
 
-    def scores(examples: list[Example]) -> Any:
-        return label_scores(
-            iter_lines(texts, examples),
-            model.path,
-            labels,
-            fingerprint=model.fingerprint,
-            num_threads=limits.num_threads,
-        )
+    positive = None if settings.is_graded else settings.positive_label
 
-    probabilities = scores(held_out)
-    values, examples, of = (
-        document_scores(settings, labels, probabilities),
-        held_out,
-        "all held-out documents",
-    )
+    def score(examples: list[Example]) -> Scored:
+        lines = iter_lines(texts, examples)
+        return score_lines(lines, model, labels, positive=positive, num_threads=limits.num_threads)
+
+    scored = score(held_out)
+    values, examples, of = scored.scores, held_out, "all held-out documents"
     if settings.pool_sources:
-        values, examples, of = document_scores(settings, labels, scores(split.pool)), split.pool, "the pool"
-    elif not settings.is_graded:
-        positive = settings.label_names.index(settings.positive_label)
-        is_negative = np.array([number != positive for number, _ in split.held_out], bool)
+        values, examples, of = score(split.pool).scores, split.pool, "the pool"
+    elif positive is not None:
+        number = settings.label_names.index(positive)
+        is_negative = np.array([label != number for label, _ in split.held_out], bool)
         examples = [example for example, negative in zip(held_out, is_negative, strict=True) if negative]
         values, of = values[is_negative], "the held-out negatives"
     sizes = np.array([example.size for example in examples], np.float64)
     progress.finish(f"{len(held_out) + len(split.pool):,} documents")
     return {
-        "held_out": describe_held_out(settings, labels, split.held_out, probabilities),
+        "held_out": describe_held_out(settings, labels, split.held_out, scored),
         "threshold": describe_threshold(settings, values, sizes, of=of),
     }

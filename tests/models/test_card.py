@@ -1,12 +1,13 @@
-"""The card of a classifier: scores from probabilities, and numbers that were worked out by hand."""
+"""The card of a classifier: numbers that were worked out by hand."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from curate.models.card import describe_held_out, describe_threshold, document_scores
+from curate.models.card import describe_held_out, describe_threshold
 from curate.models.gather import Example
+from curate.models.scoring import Scored
 from curate.models.settings import TrainClassifier
 
 SOURCE = {"fasttext_file": "x"}
@@ -27,17 +28,13 @@ def held_out(numbers: list[int]) -> list[tuple[int, Example]]:
     ]
 
 
-def test_the_score_of_a_label_is_its_probability_and_that_of_a_grade_the_expected_one() -> None:
-    probabilities = np.array([[0.25, 0.75], [np.nan, np.nan]])
-    assert document_scores(labelled(), ["cc", "hq"], probabilities).tolist() == [0.75, 0.0]
-    assert document_scores(labelled(positive="cc"), ["cc", "hq"], probabilities).tolist() == [0.25, 0.0]
-    grades = np.array([[0.5, 0.0, 0.5], [0.0, 0.25, 0.75]])
-    assert document_scores(graded(), ["0", "3", "5"], grades).tolist() == [2.5, 4.5]
+def scored(scores: list[float], probabilities: list[list[float]]) -> Scored:
+    return Scored(scores=np.array(scores), probabilities=np.array(probabilities))
 
 
 def test_held_out_documents_of_two_labels() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
-    found = describe_held_out(labelled(), ["cc", "hq"], held_out([0, 0, 1, 1]), probabilities)
+    values = scored([0.1, 0.6, 0.8, 0.3], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    found = describe_held_out(labelled(), ["cc", "hq"], held_out([0, 0, 1, 1]), values)
     assert (found["positive"], found["accuracy"]) == ("hq", 0.5)
     # Of the pairs (0.8, 0.3) x (0.1, 0.6) three are in order.
     assert found["roc_auc"]["value"] == 0.75
@@ -50,8 +47,8 @@ def test_held_out_documents_of_two_labels() -> None:
 
 
 def test_held_out_documents_with_grades() -> None:
-    probabilities = np.array([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
-    found = describe_held_out(graded(), ["0", "3", "5"], held_out([0, 3, 4]), probabilities)
+    values = scored([0.3, 4.0, 5.0], [[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+    found = describe_held_out(graded(), ["0", "3", "5"], held_out([0, 3, 4]), values)
     # Expected grades 0.3, 4, 5 for 0, 3, 4: rounded to 0, 4, 5, of which only the first is right.
     assert found["rmse"] == pytest.approx(((0.09 + 1 + 1) / 3) ** 0.5, abs=1e-6)
     assert found["macro_f1"] == 0.25

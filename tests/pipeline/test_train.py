@@ -15,6 +15,7 @@ import yaml
 import curate
 from curate.errors import ConfigError, DataError
 from curate.files import hash_file
+from curate.measure.classifier import Classifier
 from curate.models.settings import TrainClassifier
 from curate.pipeline import load_training
 from tests.command import Curate
@@ -182,6 +183,29 @@ def test_a_text_under_two_labels_is_left_out_of_both(tmp_path: Path) -> None:
     left_out = curate.train_classifier(settings(tmp_path, labels=labels)).card
     assert left_out["left_out"]["several_labels"] == 7 and left_out["left_out"]["copies"] == 14
     assert [one["train"] + one["held_out"] for one in left_out["examples"].values()] == [60, 60]
+
+
+def test_grades_are_trained_on_and_the_score_is_the_expected_grade(
+    tmp_path: Path, frame: pl.DataFrame
+) -> None:
+    grade = pl.when(pl.col("lang") == "code").then(4.6).when(pl.col("lang") == "en").then(2).otherwise(-1)
+    known = pl.when(pl.col("source") == "udhr").then(None).otherwise(grade)
+    frame.with_columns(grade=known).write_parquet(tmp_path / "graded.parquet")
+    source = {"paths": str(tmp_path / "graded.parquet")}
+    changes = {"preset": "edu", "labels": None, "grade": "grade", "examples": [source]}
+    made = curate.train_classifier(settings(tmp_path / "out", **changes, holdout_frac=0.2))
+    held_out = made.card["held_out"]
+    assert list(made.card["examples"]) == made.card["model"]["labels"] == ["0", "2", "5"]
+    assert made.card["left_out"]["no_label"] == (frame["source"] == "udhr").sum()
+    assert held_out["positive"] == "grade >= 3" and held_out["roc_auc"]["value"] > 0.9
+    assert held_out["rmse"] < 1.5 and held_out["macro_f1"] > 0.4
+    assert held_out["best_f1"]["f1"] > 0.7 and 0 < held_out["best_f1"]["threshold"] < 5
+    assert made.card["threshold"]["of"] == "all held-out documents"
+    stage = Classifier(model=made.path, name="edu", grade=True)
+    texts = frame["text"].to_arrow()
+    scores = stage.annotate(texts)["edu.grade"].to_numpy(zero_copy_only=False)
+    means = dict(frame.with_columns(score=scores).group_by("lang").agg(pl.col("score").mean()).iter_rows())
+    assert means["code"] > 4 > means["en"]
 
 
 # Settings
