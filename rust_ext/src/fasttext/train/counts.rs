@@ -4,7 +4,6 @@
 //! those seen once first, as the reference implementation does.
 
 use crate::fasttext::dictionary::LABEL_PREFIX;
-use crate::fasttext::tokens::fnv;
 
 /// Words after which the rarest are forgotten.
 const MAX_WORDS: usize = 22_500_000;
@@ -49,10 +48,9 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Count one token.
-    pub fn add(&mut self, token: &[u8]) {
+    /// Count one token, given its hash.
+    pub fn add(&mut self, token: &[u8], hash: u32) {
         self.num_tokens += 1;
-        let hash = fnv(token);
         let slot = self.slot_of(token, hash);
         if let Some(found) = self.slots[slot].checked_sub(1) {
             self.entries[found as usize].count += 1;
@@ -138,12 +136,13 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fasttext::tokens::fnv;
 
     #[test]
     fn the_rarest_words_are_forgotten_where_there_are_too_many() {
         let mut counts = Counts { max_words: 3, ..Counts::default() };
         for token in ["a", "b", "b", "__label__x", "c", "c", "b", "a", "a"] {
-            counts.add(token.as_bytes());
+            counts.add(token.as_bytes(), fnv(token.as_bytes()));
         }
         // The first `c` is one name too many, and what was seen once goes; the second `a`, what was seen twice.
         let (words, labels) = counts.sorted(1);
@@ -156,7 +155,7 @@ mod tests {
     fn ties_are_in_the_order_of_first_occurrence() {
         let mut counts = Counts::default();
         for token in "z y x y z w w w".split(' ') {
-            counts.add(token.as_bytes());
+            counts.add(token.as_bytes(), fnv(token.as_bytes()));
         }
         let (words, _) = counts.sorted(2);
         assert_eq!(words, [(&b"w"[..], 3), (b"z", 2), (b"y", 2)]);

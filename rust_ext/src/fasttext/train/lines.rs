@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::fasttext::dictionary::END;
+use crate::fasttext::tokens::{Token, fnv, split};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -18,8 +19,12 @@ pub struct Lines {
     path: PathBuf,
     reader: BufReader<File>,
     line: Vec<u8>,
-    /// First byte of `line` that was not seen.
+    tokens: Vec<Token>,
+    /// First of the tokens that was not seen.
     at: usize,
+    /// Whether all examples of the line were seen.
+    is_over: bool,
+    end_hash: u32,
     num_read: u64,
     num_bytes: u64,
 }
@@ -37,7 +42,10 @@ impl Lines {
             path: path.into(),
             reader: BufReader::with_capacity(BUFFER_BYTES, file),
             line: Vec::new(),
+            tokens: Vec::new(),
             at: 0,
+            is_over: true,
+            end_hash: fnv(END),
             num_read: 0,
             num_bytes,
         })
@@ -66,49 +74,46 @@ impl Lines {
     /// # Errors
     /// As `open`.
     pub fn rewind(&mut self) -> Result<()> {
-        self.line.clear();
-        self.at = 0;
+        self.is_over = true;
         self.reader.rewind().map_err(|error| self.error(&error.to_string()))
     }
 
-    /// Call `each` with the tokens of the next example; false at the end of the file.
+    /// Call `each` with the tokens of the next example and their hashes; false at the end of the file.
     ///
     /// # Errors
     /// As `open`.
-    pub fn next_example(&mut self, mut each: impl FnMut(&[u8])) -> Result<bool> {
-        if self.at >= self.line.len() && !self.read_line()? {
+    pub fn next_example(&mut self, mut each: impl FnMut(&[u8], u32)) -> Result<bool> {
+        if self.is_over && !self.read_line()? {
             return Ok(false);
         }
-        while let Some(&byte) = self.line.get(self.at) {
-            let start = self.at;
+        while let Some(token) = self.tokens.get(self.at) {
             self.at += 1;
-            if is_space(byte) {
-                continue;
-            }
-            let rest = self.line.get(self.at..).unwrap_or(&[]);
-            self.at += rest.iter().position(|&byte| is_space(byte)).unwrap_or(rest.len());
-            let token = self.line.get(start..self.at).unwrap_or(&[]);
-            each(token);
-            if token == END {
+            let (start, end) = (token.span.start as usize, token.span.end as usize);
+            let word = self.line.get(start..end).unwrap_or(&[]);
+            each(word, token.hash);
+            if word == END {
                 return Ok(true);
             }
         }
+        self.is_over = true;
         if self.line.last() == Some(&b'\n') {
-            each(END);
+            each(END, self.end_hash);
         }
         Ok(true)
     }
 
     fn read_line(&mut self) -> Result<bool> {
         self.line.clear();
+        self.tokens.clear();
         self.at = 0;
         let count = self.reader.read_until(b'\n', &mut self.line);
         let count = count.map_err(|error| self.error(&error.to_string()))?;
         self.num_read += count as u64;
+        if u32::try_from(count).is_err() {
+            return Err(self.error("a line has 4 GiB or more"));
+        }
+        split(&self.line, 0..count, &mut self.tokens);
+        self.is_over = count == 0;
         Ok(count > 0)
     }
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0)
 }

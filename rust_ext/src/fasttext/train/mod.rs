@@ -23,7 +23,7 @@ use random::Minstd;
 use weights::{NUM_BLOCKS, Weights};
 
 use super::dictionary::{Dictionary, END, Features, LABEL_PREFIX, Parts};
-use super::tokens::{Token, fnv};
+use super::tokens::Token;
 use crate::error::{Error, Result};
 use crate::text::Span;
 
@@ -203,8 +203,8 @@ fn count(lines: &mut Lines, num_bytes: u64, counts: &mut Counts, has_example: &m
     let stop = lines.num_read().saturating_add(num_bytes);
     while lines.num_read() < stop {
         let (mut has_label, mut has_word) = (false, false);
-        let is_there = lines.next_example(|token| {
-            counts.add(token);
+        let is_there = lines.next_example(|token, hash| {
+            counts.add(token, hash);
             let is_label = token.starts_with(LABEL_PREFIX);
             has_label |= is_label;
             has_word |= !is_label && token != END;
@@ -327,9 +327,8 @@ impl Training {
         hashes.clear();
         labels.clear();
         let mut num_tokens = 0;
-        let is_there = lines.next_example(|token| {
+        let is_there = lines.next_example(|token, hash| {
             num_tokens += 1;
-            let hash = fnv(token);
             let whole = Token { span: Span::new(0, token.len()), hash };
             if dictionary.word_rows(token, &whole, dictionary.first_slot(hash), parts, rows) {
                 hashes.push(hash);
