@@ -65,15 +65,18 @@ impl Weights {
         self.scores.iter().all(|score| score.is_finite())
     }
 
-    /// Add rows to the hidden vector, one after the other; four at a time, so that memory is waited for once.
+    /// Add rows to the hidden vector, one after the other; eight at a time, so that memory is waited for once.
     fn add_rows(&mut self, rows: &[u32]) {
         let (input, dim) = (&self.input, self.dim);
         let row = |row: u32| input.get(row as usize * dim..).and_then(|rest| rest.get(..dim)).unwrap_or(&[]);
-        let (fours, rest) = rows.as_chunks::<4>();
-        for &four in fours {
-            let [a, b, c, d] = four.map(row);
-            let values = self.hidden.iter_mut().zip(a).zip(b).zip(c).zip(d);
-            values.for_each(|((((to, a), b), c), d)| *to = *to + a + b + c + d);
+        let (eights, rest) = rows.as_chunks::<8>();
+        for &eight in eights {
+            let [a, b, c, d, e, f, g, h] = eight.map(row);
+            let first = a.iter().zip(b).zip(c).zip(d);
+            let last = e.iter().zip(f).zip(g).zip(h);
+            for ((to, (((a, b), c), d)), (((e, f), g), h)) in self.hidden.iter_mut().zip(first).zip(last) {
+                *to = *to + a + b + c + d + e + f + g + h;
+            }
         }
         for &last in rest {
             self.hidden.iter_mut().zip(row(last)).for_each(|(to, from)| *to += from);
