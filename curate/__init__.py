@@ -4,7 +4,7 @@
     run.plan(), run.columns(), run.pools()
 
 A public name is imported when it is first used: `import curate` alone takes milliseconds. Not here: the steps
-(pipeline/), the command line (cli.py).
+(pipeline/), the command line (cli/).
 """
 
 import importlib as _importlib
@@ -13,12 +13,22 @@ import types as _types
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from curate.api import dedup, explain, measure, open_run, plan, run, verify, write
+    from curate.api import dedup, explain, measure, open_run, plan, run, train_classifier, verify, write
     from curate.errors import ConfigError, CurateError, DataError, MissingExtra, StateError
     from curate.pipeline import OpenRun, Recipe, load_recipe
 
 _NAMES = {
-    "curate.api": ("dedup", "explain", "measure", "open_run", "plan", "run", "verify", "write"),
+    "curate.api": (
+        "dedup",
+        "explain",
+        "measure",
+        "open_run",
+        "plan",
+        "run",
+        "train_classifier",
+        "verify",
+        "write",
+    ),
     "curate.errors": ("ConfigError", "CurateError", "DataError", "MissingExtra", "StateError"),
     "curate.pipeline": ("OpenRun", "Recipe", "load_recipe"),
 }
@@ -39,6 +49,7 @@ __all__ = [
     "open_run",
     "plan",
     "run",
+    "train_classifier",
     "verify",
     "write",
 ]

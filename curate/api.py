@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from curate import pipeline
-from curate.pipeline import OpenRun, open_run
+from curate.pipeline import OpenRun, TrainedModel, open_run
 from curate.report.explain import Explanation
 from curate.report.fromrun import explain_documents, write_report
 from curate.runs import Verify
 
 Source = str | Path | dict[str, Any]
 
-__all__ = ["dedup", "explain", "measure", "open_run", "plan", "run", "verify", "write"]
+__all__ = ["dedup", "explain", "measure", "open_run", "plan", "run", "train_classifier", "verify", "write"]
 
 
 def _session(
@@ -94,6 +94,25 @@ def write(
 ) -> OpenRun:
     """Do what is missing, and write the curated shards."""
     return pipeline.run_steps(_session(recipe, overrides, num_threads, memory), write=True)
+
+
+def train_classifier(
+    source: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+) -> TrainedModel:
+    """Train a fastText classifier and write its card; one with the same settings and inputs is found.
+
+    Raises:
+        ConfigError: a setting is wrong, or the model is larger than `memory`.
+        DataError: a label has no documents.
+    """
+    limits = pipeline.Limits(
+        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    return pipeline.train_classifier(pipeline.load_training(source, overrides=overrides), limits=limits)
 
 
 def explain(run_dir: str | Path, document: str) -> list[Explanation]:

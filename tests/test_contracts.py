@@ -220,7 +220,6 @@ def test_the_changelog_has_an_entry_for_the_version() -> None:
     assert f"## [{version[1]}]" in text or "## [Unreleased]" in text
 
 
-@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="there is no command line")
 def test_the_readme_mentions_every_command() -> None:
     import typer.main
 

@@ -17,6 +17,7 @@ from curate.pipeline.resolve import resolve
 from curate.pipeline.session import Session
 from curate.pipeline.stopping import Stop
 from curate.pipeline.terminal import terminal_progress
+from curate.pipeline.train import TrainedModel, load_training, train_classifier
 from curate.pipeline.write import deliver
 
 __all__ = [
@@ -30,12 +31,14 @@ __all__ = [
     "Silent",
     "Stop",
     "Timing",
+    "TrainedModel",
     "default_threads",
     "deliver",
     "doctor",
     "dump_recipe",
     "forecast",
     "load_recipe",
+    "load_training",
     "measure",
     "open_run",
     "parse_bytes",
@@ -46,6 +49,7 @@ __all__ = [
     "run_resolve",
     "run_steps",
     "terminal_progress",
+    "train_classifier",
 ]
 
 

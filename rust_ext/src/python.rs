@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
+use crate::fasttext::train;
 use crate::tokens::Tokenizer;
 use crate::{c4, edits, fasttext, hash, measure, sample, words};
 
@@ -196,6 +197,38 @@ fn order_keys(py: Python<'_>, values: PyArrowType<ArrayData>) -> PyResult<PyArro
     leave(py, || Ok(sample::order_keys(&values))).map(wrap)
 }
 
+/// A training of a fastText classifier, in steps. See `fasttext::train::Trainer`.
+#[pyclass]
+struct FastTextTrainer(train::Trainer);
+
+#[pymethods]
+impl FastTextTrainer {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, settings: &str) -> PyResult<Self> {
+        leave(py, || train::Trainer::new(&path, settings)).map(Self)
+    }
+
+    /// Go on for about `num_bytes` of the file; false when the training is over.
+    fn advance(&mut self, py: Python<'_>, num_bytes: u64) -> PyResult<bool> {
+        leave(py, || self.0.advance(num_bytes))
+    }
+
+    /// Share of the work that is done.
+    fn done_frac(&self) -> f64 {
+        self.0.done_frac()
+    }
+
+    /// Numbers of words, labels and tokens; None before all are counted.
+    fn sizes(&self) -> Option<(usize, usize, i64)> {
+        self.0.sizes()
+    }
+
+    /// Write the model into a file, replacing its content.
+    fn write(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        leave(py, || self.0.write(&path))
+    }
+}
+
 /// `curate._rust`: the list of exports.
 #[pymodule(gil_used = false)]
 mod _rust {
@@ -203,9 +236,9 @@ mod _rust {
 
     #[pymodule_export]
     use super::{
-        Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, describe_model, gumbel_keys, hash_file,
-        hash_uniform, is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys,
-        split_words,
+        FastTextTrainer, Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, describe_model,
+        gumbel_keys, hash_file, hash_uniform, is_native_tokenizer, log_weights, measure_texts, measure_words,
+        order_keys, split_words,
     };
 
     #[pymodule_init]

@@ -144,8 +144,8 @@ def fnv(data: bytes) -> int:
     return hashed
 
 
-def features(model: Model, text: str) -> list[int]:
-    """Rows of the input matrix that a text stands for."""
+def features(model: Model, text: str, *, end: bool = True) -> list[int]:
+    """Rows of the input matrix that a text stands for, with the end of its line or without."""
     for space in SPACES:
         text = text.replace(space, " ")
     rows: list[int] = []
@@ -158,7 +158,7 @@ def features(model: Model, text: str) -> list[int]:
         elif bucket in model.pruned:
             rows.append(len(model.words) + model.pruned[bucket])
 
-    for token in [token for token in text.split(" ") if token] + [END]:
+    for token in [token for token in text.split(" ") if token] + [END] * end:
         if token not in model.ids and token.startswith("__label__"):
             continue
         if token in model.ids:

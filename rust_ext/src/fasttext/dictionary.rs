@@ -127,16 +127,7 @@ impl Dictionary {
         }
         reader.i64("the number of tokens")?;
         let num_kept = reader.i64("the size of the pruning index")?;
-        let mut out = Self {
-            features,
-            names: Vec::new(),
-            ends: Vec::with_capacity(num_words),
-            slots: vec![Slot::default(); (2 * num_words).next_power_of_two().max(16)],
-            labels: Vec::with_capacity(num_labels),
-            counts: Vec::with_capacity(num_labels),
-            buckets: Buckets::new(features.num_buckets),
-            end_row: None,
-        };
+        let mut out = Self::empty(features, num_words, num_labels);
         for index in 0..size {
             let name = reader.string("the dictionary")?;
             let count = reader.i64("the dictionary")?;
@@ -151,9 +142,42 @@ impl Dictionary {
         if let Ok(num_kept) = usize::try_from(num_kept) {
             out.buckets.read_kept(reader, num_kept)?;
         }
-        let hash = fnv(END);
-        out.end_row = out.id_of(END, Span::new(0, END.len()), hash, out.first_slot(hash));
+        out.find_end();
         Ok(out)
+    }
+
+    /// A dictionary of words alone, in the order of their rows.
+    ///
+    /// # Errors
+    /// `Error::Data` where the words are too long for one.
+    pub(super) fn of_words<'a>(
+        words: impl ExactSizeIterator<Item = &'a [u8]>,
+        features: Features,
+    ) -> Result<Self> {
+        let mut out = Self::empty(features, words.len(), 0);
+        for word in words {
+            out.add_word(word)?;
+        }
+        out.find_end();
+        Ok(out)
+    }
+
+    fn empty(features: Features, num_words: usize, num_labels: usize) -> Self {
+        Self {
+            features,
+            names: Vec::new(),
+            ends: Vec::with_capacity(num_words),
+            slots: vec![Slot::default(); (2 * num_words).next_power_of_two().max(16)],
+            labels: Vec::with_capacity(num_labels),
+            counts: Vec::with_capacity(num_labels),
+            buckets: Buckets::new(features.num_buckets),
+            end_row: None,
+        }
+    }
+
+    fn find_end(&mut self) {
+        let hash = fnv(END);
+        self.end_row = self.id_of(END, Span::new(0, END.len()), hash, self.first_slot(hash));
     }
 
     fn add_word(&mut self, name: &[u8]) -> Result<()> {

@@ -6,7 +6,7 @@
 //! rows that are shorter: a classifier of two labels, 2 million buckets and 100 dimensions takes 16 MB instead of
 //! 800. Probabilities are those that the reference reports, which adds 1e-5 before it takes a logarithm.
 //!
-//! Not here: word vectors.
+//! `train` makes models. Not here: word vectors.
 
 mod buckets;
 mod columns;
@@ -17,6 +17,7 @@ mod matrix;
 mod reader;
 mod scores;
 pub mod tokens;
+pub mod train;
 mod units;
 mod words;
 

@@ -1,80 +1,32 @@
-"""The command line: parse, call one function, print.
+"""The verbs of a run, and of what is around one: recipes, shards, the installation."""
 
-Results go to stdout (one JSON object with `--json`), everything else to stderr. Exit codes: 0 done, 1
-failed, 2 a setting or the usage is wrong, 3 done but too many rows were unreadable, 4 `verify` found
-damage, 130 interrupted (what was committed stays; the first Ctrl-C lets the task at hand finish). Commands
-import what they call when they run, so that `--help` is quick.
-"""
-
-import contextlib
-import importlib.metadata
 import json
-import os
-import signal
 import sys
-import threading
-import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.errors import ConfigError, CurateError
+from curate.cli.options import (
+    AsJson,
+    Memory,
+    Part,
+    Quiet,
+    RecipePath,
+    Relocate,
+    RunPath,
+    Set,
+    Threads,
+    app,
+    print_result,
+)
+from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from curate.pipeline import OpenRun, Session
 
-app = typer.Typer(
-    name="curate",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 config_app = typer.Typer(no_args_is_help=True, help="Show a resolved recipe, or the schema of recipes.")
 app.add_typer(config_app, name="config")
-
-RecipePath = Annotated[
-    Path, typer.Argument(help="Recipe, a YAML file.", metavar="RECIPE", exists=True, dir_okay=False)
-]
-RunPath = Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key of the recipe.")
-]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads; default: CURATE_NUM_THREADS, else all cores.")
-]
-Memory = Annotated[
-    str, typer.Option("--memory", help="Budget for batches, queues and sorts, such as 512MiB or 4GB.")
-]
-Relocate = Annotated[
-    list[str] | None,
-    typer.Option("--relocate", metavar="OLD=NEW", help="Shards below OLD are below NEW now."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Part = Annotated[str | None, typer.Option("--part", metavar="I/N", help="Measure only part I of N (from 1).")]
-
-
-_INTERRUPTED = 130
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"curate {importlib.metadata.version('curate')}")
-        raise typer.Exit
-
-
-@app.callback(
-    epilog="Everywhere: --debug shows where an error comes from. Exit codes: 0 done, 1 failed, 2 wrong "
-    "setting or usage, 3 done but too many rows were unreadable, 4 verify found damage, 130 interrupted."
-)
-def _curate(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Select and curate pretraining corpora: text is read once, every decision after that is repeatable."""
 
 
 def _session(
@@ -113,13 +65,9 @@ def _open(run_dir: Path, relocate: list[str] | None = None) -> "OpenRun":
     return pipeline.open_run(run_dir, relocate={old: new for old, _, new in places})
 
 
-def _print(value: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(value, indent=2, sort_keys=True) if as_json else text)
-
-
 def _finish(result: "OpenRun", as_json: bool) -> None:
     """Print what came out and leave with the code for it."""
-    _print(result.summary(), as_json, result.as_text())
+    print_result(result.summary(), as_json, result.as_text())
     if result.exit_code:
         totals = result.plan_file.header["totals"]
         print(
@@ -152,7 +100,7 @@ def run(  # over: the options of a command are its parameters
     session = _session(recipe, overrides, threads, memory, quiet, read_only=dry_run)
     if dry_run:
         forecast = pipeline.forecast(session, write=not no_write)
-        _print(forecast.as_dict(), as_json, forecast.as_text())
+        print_result(forecast.as_dict(), as_json, forecast.as_text())
         return
     result = pipeline.run_steps(session, write=not no_write)
     write_report(result)
@@ -175,7 +123,7 @@ def measure(
     session = _session(recipe, overrides, threads, memory, quiet)
     pipeline.prepare(session)
     timing = pipeline.measure(session, part=pipeline.parse_part(part))
-    _print(
+    print_result(
         timing.as_dict(), as_json, f"measured {timing.num_tasks} tasks, {timing.num_cached} were done already"
     )
 
@@ -194,7 +142,7 @@ def dedup(
 
     session = _session(recipe, overrides, threads, memory, quiet)
     timing = pipeline.run_resolve(session)
-    _print(
+    print_result(
         timing.as_dict(),
         as_json,
         f"resolved {timing.num_tasks} artefacts, {timing.num_cached} were done already",
@@ -239,7 +187,7 @@ def write(
 def status(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
     """Say what a run has done."""
     state = _open(run_dir, relocate).status()
-    _print(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
+    print_result(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
 
 
 @app.command()
@@ -252,7 +200,7 @@ def verify(
     """Check sizes, hashes, row counts and that in = kept + dropped; exit 4 when something is wrong."""
     problems, num_checked = _open(run_dir, relocate).verify("size" if size_only else "hash")
     text = "\n".join(problems) if problems else f"{num_checked} files are as committed, the ledger adds up"
-    _print({"problems": problems, "num_checked": num_checked}, as_json, text)
+    print_result({"problems": problems, "num_checked": num_checked}, as_json, text)
     raise typer.Exit(4 if problems else 0)
 
 
@@ -267,7 +215,7 @@ def explain(
     from curate.report.fromrun import explain_documents
 
     found = explain_documents(_open(run_dir, relocate), document)
-    _print([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
+    print_result([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
 
 
 @app.command()
@@ -289,7 +237,7 @@ def gc(
 ) -> None:
     """Remove temporary files and files that nothing commits, in the run and its store."""
     removed = _open(run_dir).gc(grace_s)
-    _print({"removed": removed}, as_json, f"removed {len(removed)} files")
+    print_result({"removed": removed}, as_json, f"removed {len(removed)} files")
 
 
 @app.command()
@@ -311,7 +259,7 @@ def doctor(as_json: AsJson = False) -> None:
     from curate import pipeline
 
     facts = pipeline.doctor()
-    _print(facts, as_json, "\n".join(f"{key:<22} {value}" for key, value in facts.items()))
+    print_result(facts, as_json, "\n".join(f"{key:<22} {value}" for key, value in facts.items()))
 
 
 @config_app.command("show")
@@ -328,67 +276,3 @@ def config_schema() -> None:
     from curate import pipeline
 
     print(json.dumps(pipeline.Recipe.model_json_schema(), indent=2, sort_keys=True))
-
-
-def _fail(message: str, hint: str | None, code: int) -> int:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if lines:
-        print(f"error: {'; '.join(lines)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {hint}", file=sys.stderr)
-    return code
-
-
-def _describe(exc: BaseException) -> tuple[str, str | None, int]:
-    """Message, way out and exit code of what ended a command."""
-    if isinstance(exc, CurateError):
-        return str(exc), exc.hint, exc.exit_code
-    if isinstance(exc, KeyboardInterrupt | typer.Abort):
-        return "interrupted; what was committed stays", "run the same command again to go on", _INTERRUPTED
-    if hasattr(exc, "format_message"):  # what click raises for wrong usage
-        context = getattr(exc, "ctx", None)
-        path = context.command_path if context is not None else "curate"
-        return exc.format_message(), f"{path} --help", 2
-    if isinstance(exc, FileNotFoundError) and exc.filename is not None:
-        return f"there is no such file or folder: {exc.filename}", None, 1
-    if isinstance(exc, OSError):
-        return str(exc), None, 1
-    return f"{type(exc).__name__}: {exc}", "--debug shows where", 1
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit with its code."""
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
-
-
-def _run(arguments: list[str]) -> int:
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        result = app(args=arguments, prog_name="curate", standalone_mode=False)
-        sys.stdout.flush()
-        if result == _INTERRUPTED:  # newer versions of typer return this instead of raising
-            raise KeyboardInterrupt
-        return result if isinstance(result, int) else 0
-    except typer.Exit as exc:
-        return exc.exit_code
-    except SystemExit as exc:  # what click makes of a broken pipe
-        return exc.code if isinstance(exc.code, int) else 1
-    except BrokenPipeError:  # who reads stdout has gone; what is left in its buffer goes nowhere
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except BaseException as exc:  # the one place that turns everything else into a line
-        if debug:
-            traceback.print_exc()
-        return _fail(*_describe(exc))
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, on_interrupt)
-
-
-__all__ = ["app", "main"]
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,329 @@
+"""Examples for training, from shards, from what the plans of runs keep, and from training files.
+
+Every source gives the same batches, in an order of its own, as often as asked. Only columns that are needed
+are read. Cost: one pass over the source each time. Not here: which documents are taken (models/).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from curate import text
+from curate.errors import ConfigError, DataError
+from curate.files import hash_file
+from curate.filters.expression import check_expression, parse_expression, prepare
+from curate.models.drawing import POOL, Batch
+from curate.models.settings import PREFIX, FileSource, RunSource, ShardSource, Source, TrainClassifier
+from curate.pipeline.deliver import SPANS_TYPE
+from curate.pipeline.openrun import OpenRun, open_run
+from curate.pipeline.session import PieceEntry
+from curate.pipeline.transform import SPANS
+from curate.schema import TEXT
+from curate.shards import Shard, carried_schema, iter_batches, list_shards, split_pieces
+
+BATCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of a source."""
+
+    at: str
+    """Key path in the settings, for messages."""
+    label: int | None
+    """Number of the label of all documents; None where each has a grade."""
+    name: str
+    """The label itself; a training file gives the lines that have it."""
+    stratify: str | None
+    grade: str | None
+    max_grade: int
+
+
+class Examples(Protocol):
+    """A source of examples."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size, about."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """What it is and the fingerprints of its content, for the card."""
+        ...
+
+    def batches(self) -> Iterator[Batch]:
+        """All of its documents."""
+        ...
+
+
+def open_examples(settings: TrainClassifier) -> list[Examples]:
+    """Open all sources, those of the pool last.
+
+    Raises:
+        ConfigError: a source is not there, or names a column that it does not have.
+    """
+    names = settings.label_names
+    found: list[Examples] = []
+    for index, (label, source) in enumerate(settings.sources):
+        wanted = Wanted(
+            at=f"labels.{label}" if label is not None else f"examples[{index}]",
+            label=None if label is None else names.index(label),
+            name=label or "",
+            stratify=settings.stratify,
+            grade=settings.grade,
+            max_grade=settings.max_grade,
+        )
+        found.append(_open(source, wanted))
+    for index, source in enumerate(settings.pool_sources):
+        pool = Wanted(at=f"pool[{index}]", label=POOL, name="", stratify=None, grade=None, max_grade=0)
+        found.append(_open(source, pool))
+    return found
+
+
+def _open(source: Source, wanted: Wanted) -> Examples:
+    if isinstance(source, ShardSource):
+        return ShardExamples(source, wanted)
+    return RunExamples(source, wanted) if isinstance(source, RunSource) else FileExamples(source, wanted)
+
+
+class ShardExamples:
+    """Documents of shards."""
+
+    def __init__(self, source: ShardSource, wanted: Wanted) -> None:
+        self._source, self._wanted = source, wanted
+        self._shards = list_shards(source)
+        everything = carried_schema(self._shards, source)
+        needed = [name for name in _columns(source.where, source.source, wanted) if name in everything.names]
+        self._columns = pa.schema([everything.field(name) for name in needed])
+        _check_columns(source.where, everything, wanted)
+
+    @property
+    def num_bytes(self) -> int:
+        """Text of Parquet shards, bytes of JSONL ones."""
+        return sum(piece.num_bytes for shard in self._shards for piece in split_pieces(shard))
+
+    def describe(self) -> dict[str, object]:
+        """The shards, by key."""
+        return {"at": self._wanted.at, "shards": _fingerprints(self._shards)}
+
+    def batches(self) -> Iterator[Batch]:
+        """All documents for which `where` is true."""
+        for shard in self._shards:
+            for piece in split_pieces(shard):
+                batches = iter_batches(piece, self._source, max_bytes=BATCH_BYTES, schema=self._columns)
+                for batch in batches:
+                    columns = batch.select(self._columns.names)
+                    frame = pl.DataFrame(pl.from_arrow(columns)) if columns.num_columns else pl.DataFrame()
+                    rows = _where(self._source.where, frame, batch.num_rows)
+                    yield _batch(batch[TEXT], frame, rows, self._source.source, self._wanted)
+
+
+class RunExamples:
+    """Documents that the current plan of a run keeps, once each."""
+
+    def __init__(self, source: RunSource, wanted: Wanted) -> None:
+        self._source, self._wanted = source, wanted
+        self._run: OpenRun = open_run(source.run)
+        session = self._session = self._run.located()
+        everything = pa.schema([*session.carried, *session.measured_schema])
+        own = session.recipe.input.source
+        self._source_column = own if own in session.carried.names else None
+        self._needed = [
+            name for name in _columns(source.where, self._source_column, wanted) if name in everything.names
+        ]
+        _check_columns(source.where, everything, wanted)
+
+    @property
+    def num_bytes(self) -> int:
+        """Text of all documents, kept or not."""
+        return sum(entry.piece.num_bytes for entry in self._session.entries)
+
+    def describe(self) -> dict[str, object]:
+        """The plan and the shards behind it."""
+        plan = self._run.plan_file.fingerprint
+        return {"at": self._wanted.at, "plan": plan, "shards": _fingerprints(self._session.shards)}
+
+    def batches(self) -> Iterator[Batch]:
+        """All kept documents for which `where` is true, edited as the run delivers them."""
+        for entry in self._session.entries:
+            kept = self._kept(entry)
+            if kept.any():
+                yield from self._of_entry(entry, kept)
+
+    def _kept(self, entry: PieceEntry) -> npt.NDArray[np.bool_]:
+        rows = self._run.plan_file.rows(
+            entry.shard_index,
+            start=entry.first_row,
+            stop=entry.first_row + entry.length,
+            columns=["repeats"],
+        )
+        return np.asarray(rows["repeats"].to_numpy() > 0)
+
+    def _of_entry(self, entry: PieceEntry, kept: npt.NDArray[np.bool_]) -> Iterator[Batch]:
+        session = self._session
+        frame = session.read_columns(entry, self._needed) if self._needed else pl.DataFrame()
+        spans = None
+        if session.recipe.transforms:
+            spans = session.read_columns(entry, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
+        first = 0
+        none = pa.schema([])
+        for batch in iter_batches(entry.piece, session.recipe.input, max_bytes=BATCH_BYTES, schema=none):
+            texts, size = batch[TEXT], batch.num_rows
+            if spans is not None:
+                texts = text.apply_edits(texts, spans.slice(first, size))
+            part = frame[first : first + size] if frame.width else frame
+            rows = _where(self._source.where, part, size) & kept[first : first + size]
+            yield _batch(texts, part, rows, self._source_column, self._wanted)
+            first += size
+
+
+class FileExamples:
+    """Lines of a training file; the name of the file is their source."""
+
+    def __init__(self, source: FileSource, wanted: Wanted) -> None:
+        self._path, self._wanted = Path(source.fasttext_file), wanted
+        if not self._path.is_file():
+            raise ConfigError(f"{wanted.at}.fasttext_file is not a file: {self._path}")
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the file."""
+        return self._path.stat().st_size
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return hash_file(self._path)
+
+    def describe(self) -> dict[str, object]:
+        """The content of the file."""
+        return {"at": self._wanted.at, "file": self._fingerprint}
+
+    def batches(self) -> Iterator[Batch]:
+        """The lines that have the label; for a pool all lines, for grades those that have one."""
+        texts: list[bytes] = []
+        labels: list[int] = []
+        num_bytes = num_none = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                found, words = split_line(line)
+                label = self._label(found)
+                if label is None:
+                    num_none += not found
+                    continue
+                texts.append(words)
+                labels.append(label)
+                num_bytes += len(line)
+                if num_bytes >= BATCH_BYTES:
+                    yield self._batch(texts, labels, num_none)
+                    texts, labels, num_bytes, num_none = [], [], 0, 0
+        yield self._batch(texts, labels, num_none)
+
+    def _label(self, found: list[str]) -> int | None:
+        wanted = self._wanted
+        if wanted.label == POOL:
+            return POOL
+        if wanted.label is not None:
+            return wanted.label if wanted.name in found else None
+        if not found:
+            return None
+        try:
+            return round(min(max(float(found[0]), 0.0), wanted.max_grade))
+        except ValueError as exc:
+            raise DataError(f"{self._path}: a label is not a grade: {found[0]}") from exc
+
+    def _batch(self, texts: list[bytes], labels: list[int], num_none: int) -> Batch:
+        return Batch(
+            texts=pa.array(texts, pa.large_binary()),
+            labels=np.array(labels, np.int32),
+            strata=[""] * len(texts),
+            sources=[self._path.name] * len(texts),
+            num_no_label=num_none,
+        )
+
+
+def split_line(line: bytes) -> tuple[list[str], bytes]:
+    """The labels that a line of a training file begins with, and the rest of it."""
+    labels: list[str] = []
+    rest = line.strip()
+    while rest.startswith(PREFIX.encode()):
+        label, *more = rest.split(None, 1)
+        labels.append(label.decode("utf-8", "replace").removeprefix(PREFIX))
+        rest = more[0] if more else b""
+    return labels, rest
+
+
+def _columns(where: str | None, source: str | None, wanted: Wanted) -> list[str]:
+    """Columns that a source reads beside the text."""
+    names = [source, wanted.stratify, wanted.grade if wanted.label is None else None]
+    names += parse_expression(where).columns if where else ()
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _check_columns(where: str | None, schema: pa.Schema, wanted: Wanted) -> None:
+    known = ", ".join(schema.names)
+    for key, name in (("stratify", wanted.stratify), ("grade", wanted.grade)):
+        if name is not None and name not in schema.names and (key != "grade" or wanted.label is None):
+            raise ConfigError(f"{key}: {wanted.at} has no such column: {name}", hint=f"known are {known}")
+    if where is not None:
+        kinds = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
+        try:
+            check_expression(parse_expression(where), kinds)
+        except ConfigError as exc:
+            raise ConfigError(f"{wanted.at}.where: {exc}", hint=exc.hint) from exc
+
+
+def _where(where: str | None, frame: pl.DataFrame, size: int) -> npt.NDArray[np.bool_]:
+    """Rows for which an expression is true; null is not."""
+    if where is None:
+        return np.ones(size, bool)
+    expression = parse_expression(where)
+    rows = pl.DataFrame({"": np.ones(size, bool)}).hstack(prepare(frame, expression.columns))
+    found = rows.select(pl.col("") & expression.expr.fill_null(False)).to_series()
+    return np.asarray(found.to_numpy(), bool)
+
+
+def _batch(
+    texts: pa.Array, frame: pl.DataFrame, rows: npt.NDArray[np.bool_], source: str | None, wanted: Wanted
+) -> Batch:
+    labels = np.full(len(texts), wanted.label if wanted.label is not None else 0, np.int32)
+    num_none = 0
+    if wanted.label is None and wanted.grade is not None:
+        grades = _grades(frame[wanted.grade], wanted)
+        known = ~np.isnan(grades)
+        num_none = int((rows & ~known).sum())
+        rows = rows & known
+        labels = np.rint(np.clip(np.nan_to_num(grades), 0, wanted.max_grade)).astype(np.int32)
+    chosen = np.flatnonzero(rows)
+    return Batch(
+        texts=texts.take(pa.array(chosen, pa.int64())),
+        labels=labels[chosen],
+        strata=_names(frame, wanted.stratify, chosen),
+        sources=_names(frame, source, chosen),
+        num_no_label=num_none,
+    )
+
+
+def _grades(column: pl.Series, wanted: Wanted) -> npt.NDArray[np.float64]:
+    try:
+        found = column.cast(pl.Float64).fill_null(float("nan"))
+    except pl.exceptions.PolarsError as exc:
+        raise DataError(f"{wanted.at}: the column has values that are no numbers: {wanted.grade}") from exc
+    return np.asarray(found.to_numpy(), np.float64)
+
+
+def _names(frame: pl.DataFrame, column: str | None, rows: npt.NDArray[np.int64]) -> list[str]:
+    if column is None or column not in frame.columns:
+        return [""] * len(rows)
+    names: list[str] = frame[column].cast(pl.String).fill_null("").to_list()
+    return [names[row] for row in rows]
+
+
+def _fingerprints(shards: list[Shard]) -> dict[str, str]:
+    return {shard.key: shard.fingerprint for shard in shards}
