@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
+import curate
 from curate.filters.entries import entry_rules, parse_entry
 from curate.schema import is_reason
 
@@ -31,3 +33,30 @@ def test_a_recipe_has_all_sections_and_filters_that_exist(path: Path) -> None:
 def test_a_recipe_writes_inside_its_run(path: Path) -> None:
     recipe = read(path)
     assert recipe["output"]["path"].startswith(recipe["run"] + "/")
+
+
+@pytest.mark.parametrize("name", ["dclm", "languages"])
+def test_a_recipe_with_a_classifier_trained_on_the_spot_runs_end_to_end(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIGS[0].parents[1])
+    model = tmp_path / "model.bin"
+    trained = curate.train_classifier(f"configs/train/{name}.yaml", overrides=[f"output={model}"])
+    assert trained.card["held_out"]["roc_auc"]["value"] > 0.9
+    stage = "classifier" if name == "dclm" else "language"
+    places = {"run": tmp_path / "run", "store": tmp_path / "store", "output.path": tmp_path / "out"}
+    overrides = [f"{key}={value}" for key, value in places.items()]
+    run = curate.run(f"configs/{name}.yaml", overrides=[*overrides, f"measure.1.{stage}.model={model}"])
+    assert run.verify()[0] == []
+    plan = run.plan()
+    kept = plan["repeats"] > 0
+    if name == "dclm":
+        scores = run.columns(["quality.score"])["quality.score"]
+        cut = scores.filter(plan["reasons"].list.contains("plan.below_threshold"))
+        assert scores.filter(kept).min() >= cut.max() and 10 < int(kept.sum()) < 300
+        return
+    columns = run.columns(["language.label", "lang"]).filter(kept)
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert folders == {f"language.label={label}" for label in columns["language.label"].unique()}
+    right = columns.filter(pl.col("lang").is_in(["en", "de", "da", "fr", "it"]))
+    assert (right["language.label"] == right["lang"]).mean() > 0.9

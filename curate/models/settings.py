@@ -85,10 +85,14 @@ class TrainClassifier(Settings):
     preset: Literal["dclm", "preselect", "edu"] = "dclm"
     labels: dict[str, list[dict[str, Any]]] = Field(default={})
     """Label -> sources of its examples; two labels or more."""
+    label: str | None = None
+    """Column with the label of each document of `examples`, instead of `labels`: a language, a topic."""
+    values: list[str] = Field(default=[])
+    """Values of that column to learn, two or more; documents with another one are left out."""
     grade: str | None = None
     """Column of grades, instead of labels; they are rounded to whole ones from 0 to `max_grade`."""
     examples: list[dict[str, Any]] = Field(default=[])
-    """Sources of graded examples."""
+    """Sources of documents that have a label or grade of their own."""
     max_grade: int = Field(default=5, ge=1, le=1000)
     min_grade: int = Field(default=3, ge=1)
     """Grade from which a document is good; inclusive."""
@@ -140,8 +144,12 @@ class TrainClassifier(Settings):
         if self.fasttext.minn > self.fasttext.maxn:
             raise ConfigError(f"fasttext.minn is above fasttext.maxn: {self.fasttext.minn}")
         if self.is_graded != (self.preset == "edu"):
-            raise ConfigError(f"grade and examples belong to preset edu, labels to the others: {self.preset}")
+            raise ConfigError(f"a grade belongs to preset edu, labels to the others: {self.preset}")
         self._check_grades() if self.is_graded else self._check_labels()
+        if self.labels:
+            self._check_sources()
+        elif not self.examples:
+            raise ConfigError("examples has no source")
         self._sources = [
             (label, parse_source(entry, f"labels.{label}[{index}]"))
             for label, entries in self.labels.items()
@@ -154,25 +162,29 @@ class TrainClassifier(Settings):
         return self
 
     def _check_grades(self) -> None:
-        if self.labels or self.positive is not None:
+        if self.labels or self.label or self.values or self.positive is not None:
             raise ConfigError(f"labels and positive have no place beside grade: {self.grade}")
-        if not self.examples:
-            raise ConfigError("examples has no source")
         if self.min_grade > self.max_grade:
             raise ConfigError(f"min_grade is above max_grade: {self.min_grade}")
 
     def _check_labels(self) -> None:
-        if self.examples:
-            raise ConfigError("examples belongs to grade, with labels each has sources of its own")
-        if len(self.labels) < 2:
-            raise ConfigError(f"labels needs two or more: {', '.join(self.labels) or 'none'}")
-        for label, entries in self.labels.items():
+        names = self.label_names
+        if (self.label is None) != (not self.values) or (self.label is not None and self.labels):
+            raise ConfigError(f"label and values go together, without labels: {self.label}")
+        if len(set(names)) < max(2, len(names)):
+            raise ConfigError(f"labels needs two or more, all different: {', '.join(names) or 'none'}")
+        for label in names:
             if not label or len(label.split()) != 1 or label.split()[0] != label or "\0" in label:
                 raise ConfigError(f"a label is one word: {label!r}")
+        if self.positive is not None and self.positive not in names:
+            raise ConfigError(f"positive is not one of {', '.join(names)}: {self.positive}")
+
+    def _check_sources(self) -> None:
+        if self.examples:
+            raise ConfigError("examples belongs to label or grade, with labels each has sources of its own")
+        for label, entries in self.labels.items():
             if not entries:
                 raise ConfigError(f"labels.{label} has no source")
-        if self.positive is not None and self.positive not in self.labels:
-            raise ConfigError(f"positive is not one of {', '.join(self.labels)}: {self.positive}")
 
     @property
     def is_graded(self) -> bool:
@@ -181,7 +193,7 @@ class TrainClassifier(Settings):
 
     @property
     def sources(self) -> list[tuple[str | None, Source]]:
-        """Label and source of all examples; the label is None for graded ones."""
+        """Label and source of all examples; the label is None where each has one of its own."""
         return self._sources
 
     @property
@@ -192,13 +204,16 @@ class TrainClassifier(Settings):
     @property
     def label_names(self) -> list[str]:
         """All labels, in order: as given, or the grades."""
-        return [str(grade) for grade in range(self.max_grade + 1)] if self.is_graded else list(self.labels)
+        if self.is_graded:
+            return [str(grade) for grade in range(self.max_grade + 1)]
+        return self.values or list(self.labels)
 
     @property
     def positive_label(self) -> str:
         """The label whose probability is the score; of no meaning for grades."""
-        usual = (label for label in ("hq", "1") if label in self.labels)
-        return self.positive or next(usual, next(iter(self.labels), ""))
+        names = self.label_names
+        usual = (label for label in ("hq", "1") if label in names)
+        return self.positive or next(usual, next(iter(names), ""))
 
     @property
     def model_path(self) -> Path:

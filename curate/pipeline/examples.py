@@ -38,12 +38,15 @@ class Wanted:
     at: str
     """Key path in the settings, for messages."""
     label: int | None
-    """Number of the label of all documents; None where each has a grade."""
+    """Number of the label of all documents; None where each has a label or grade of its own."""
     name: str
     """The label itself; a training file gives the lines that have it."""
     stratify: str | None
-    grade: str | None
-    max_grade: int
+    column: str | None = None
+    """Where a document's own label or grade stands."""
+    values: tuple[str, ...] = ()
+    """The labels, by number; none for grades."""
+    max_grade: int = 0
 
 
 class Examples(Protocol):
@@ -77,12 +80,13 @@ def open_examples(settings: TrainClassifier) -> list[Examples]:
             label=None if label is None else names.index(label),
             name=label or "",
             stratify=settings.stratify,
-            grade=settings.grade,
+            column=settings.label or settings.grade if label is None else None,
+            values=tuple(settings.values),
             max_grade=settings.max_grade,
         )
         found.append(_open(source, wanted))
     for index, source in enumerate(settings.pool_sources):
-        pool = Wanted(at=f"pool[{index}]", label=POOL, name="", stratify=None, grade=None, max_grade=0)
+        pool = Wanted(at=f"pool[{index}]", label=POOL, name="", stratify=None)
         found.append(_open(source, pool))
     return found
 
@@ -206,7 +210,7 @@ class FileExamples:
         return {"at": self._wanted.at, "file": self._fingerprint}
 
     def batches(self) -> Iterator[Batch]:
-        """The lines that have the label; for a pool all lines, for grades those that have one."""
+        """The lines that have the label; for a pool all lines, for labels or grades those that have one."""
         texts: list[bytes] = []
         labels: list[int] = []
         num_bytes = num_none = 0
@@ -215,7 +219,7 @@ class FileExamples:
                 found, words = split_line(line)
                 label = self._label(found)
                 if label is None:
-                    num_none += not found
+                    num_none += not found or self._wanted.label is None
                     continue
                 texts.append(words)
                 labels.append(label)
@@ -231,6 +235,8 @@ class FileExamples:
             return POOL
         if wanted.label is not None:
             return wanted.label if wanted.name in found else None
+        if wanted.values:
+            return next((wanted.values.index(label) for label in found if label in wanted.values), None)
         if not found:
             return None
         try:
@@ -261,15 +267,16 @@ def split_line(line: bytes) -> tuple[list[str], bytes]:
 
 def _columns(where: str | None, source: str | None, wanted: Wanted) -> list[str]:
     """Columns that a source reads beside the text."""
-    names = [source, wanted.stratify, wanted.grade if wanted.label is None else None]
+    names = [source, wanted.stratify, wanted.column]
     names += parse_expression(where).columns if where else ()
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
 def _check_columns(where: str | None, schema: pa.Schema, wanted: Wanted) -> None:
     known = ", ".join(schema.names)
-    for key, name in (("stratify", wanted.stratify), ("grade", wanted.grade)):
-        if name is not None and name not in schema.names and (key != "grade" or wanted.label is None):
+    own = "label" if wanted.values else "grade"
+    for key, name in (("stratify", wanted.stratify), (own, wanted.column)):
+        if name is not None and name not in schema.names:
             raise ConfigError(f"{key}: {wanted.at} has no such column: {name}", hint=f"known are {known}")
     if where is not None:
         kinds = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
@@ -294,12 +301,10 @@ def _batch(
 ) -> Batch:
     labels = np.full(len(texts), wanted.label if wanted.label is not None else 0, np.int32)
     num_none = 0
-    if wanted.label is None and wanted.grade is not None:
-        grades = _grades(frame[wanted.grade], wanted)
-        known = ~np.isnan(grades)
+    if wanted.column is not None:
+        labels, known = _own_labels(frame[wanted.column], wanted)
         num_none = int((rows & ~known).sum())
         rows = rows & known
-        labels = np.rint(np.clip(np.nan_to_num(grades), 0, wanted.max_grade)).astype(np.int32)
     chosen = np.flatnonzero(rows)
     return Batch(
         texts=texts.take(pa.array(chosen, pa.int64())),
@@ -310,12 +315,19 @@ def _batch(
     )
 
 
-def _grades(column: pl.Series, wanted: Wanted) -> npt.NDArray[np.float64]:
+def _own_labels(column: pl.Series, wanted: Wanted) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Numbers of the labels in a column, and which of them are known."""
+    if wanted.values:
+        numbers = {value: number for number, value in enumerate(wanted.values)}
+        texts = column.cast(pl.String).to_list()
+        found = np.array([numbers.get(text, -1) for text in texts], np.int32)
+        return np.maximum(found, 0), found >= 0
     try:
-        found = column.cast(pl.Float64).fill_null(float("nan"))
+        grades = np.asarray(column.cast(pl.Float64).fill_null(float("nan")).to_numpy(), np.float64)
     except pl.exceptions.PolarsError as exc:
-        raise DataError(f"{wanted.at}: the column has values that are no numbers: {wanted.grade}") from exc
-    return np.asarray(found.to_numpy(), np.float64)
+        raise DataError(f"{wanted.at}: the column has values that are no numbers: {wanted.column}") from exc
+    whole = np.rint(np.clip(np.nan_to_num(grades), 0, wanted.max_grade))
+    return whole.astype(np.int32), ~np.isnan(grades)
 
 
 def _names(frame: pl.DataFrame, column: str | None, rows: npt.NDArray[np.int64]) -> list[str]:

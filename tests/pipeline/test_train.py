@@ -214,7 +214,7 @@ def test_grades_are_trained_on_and_the_score_is_the_expected_grade(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": {"hq": [CODE]}}, "labels needs two or more: hq"),
+        ({"labels": {"hq": [CODE]}}, "labels needs two or more, all different: hq"),
         ({"labels": {"hq": [CODE], "c c": [PROSE]}}, "a label is one word: 'c c'"),
         ({"labels": {"hq": [CODE], "cc": []}}, "labels.cc has no source"),
         (
@@ -235,8 +235,8 @@ def test_grades_are_trained_on_and_the_score_is_the_expected_grade(
         ({"positive": "x"}, "positive is not one of hq, cc: x"),
         ({"stratify": "what"}, "stratify: labels.hq has no such column: what"),
         ({"output": "model"}, "output is a local file that ends in .bin: model"),
-        ({"preset": "edu"}, "grade and examples belong to preset edu, labels to the others"),
-        ({"labels": None, "grade": "g"}, "grade and examples belong to preset edu"),
+        ({"preset": "edu"}, "a grade belongs to preset edu, labels to the others"),
+        ({"labels": None, "grade": "g"}, "a grade belongs to preset edu"),
         ({"labels": None, "grade": "g", "preset": "edu"}, "examples has no source"),
         ({"preset": "dlcm"}, "preset: input should be 'dclm', 'preselect' or 'edu': 'dlcm'"),
         ({"fasttext": {"dim": 0}}, "fasttext.dim: input should be greater than or equal to 1: 0"),
@@ -334,3 +334,47 @@ def test_what_goes_wrong_is_one_line(
     done = curate("train", "classifier", *[argument.format(path=path) for argument in arguments], "--quiet")
     assert (done.code, done.out) == (code, "") and error in done.errors[0]
     assert sorted(files(tmp_path)) == ["train.yaml"]
+
+
+def test_labels_may_come_from_a_column(tmp_path: Path, frame: pl.DataFrame) -> None:
+    examples = [{"paths": f"{SAMPLE}/part-*.parquet"}]
+    changes = {"labels": None, "label": "lang", "values": ["en", "de", "code"], "examples": examples}
+    card = curate.train_classifier(settings(tmp_path, **changes, balance=False)).card
+    distinct = frame.filter(pl.col("lang").is_not_null()).unique("text")
+    for label, counts in card["examples"].items():
+        assert counts["train"] + counts["held_out"] == distinct.filter(lang=label).height
+    assert card["left_out"]["no_label"] == frame.filter(~pl.col("lang").is_in(["en", "de", "code"])).height
+    assert card["held_out"]["accuracy"] > 0.9
+    lines = tmp_path / "lines.txt"
+    lines.write_text("__label__en some words\n__label__xx other words\n" + "__label__de ein Wort\n" * 3)
+    from_file = settings(
+        tmp_path, labels=None, label="lang", values=["en", "de"], examples=[{"fasttext_file": str(lines)}]
+    )
+    with pytest.raises(DataError, match="no documents held out have the label"):
+        curate.train_classifier({**from_file, "output": str(tmp_path / "other.bin")})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "lang", "values": ["en", "de"]}, "label and values go together, without labels"),
+        ({"labels": None, "label": "lang"}, "label and values go together"),
+        (
+            {"labels": None, "label": "lang", "values": ["en", "en"]},
+            "labels needs two or more, all different",
+        ),
+        ({"labels": None, "label": "lang", "values": ["en", "de"]}, "examples has no source"),
+        (
+            {
+                "labels": None,
+                "label": "what",
+                "values": ["en", "de"],
+                "examples": [{"paths": f"{SAMPLE}/part-0.parquet"}],
+            },
+            "label: examples.0. has no such column: what",
+        ),
+    ],
+)
+def test_labels_of_a_column_are_checked(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        curate.train_classifier(settings(tmp_path, **changes))
