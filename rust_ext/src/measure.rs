@@ -20,6 +20,7 @@ use crate::c4::C4;
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::fasttext::Classifier;
+use crate::fasttext::tokens::{Token, split};
 use crate::fineweb::FineWeb;
 use crate::gopher::Gopher;
 use crate::linear::Linear;
@@ -213,6 +214,7 @@ struct Worker {
     /// Numbers of groups that take turns with the others, and what they read.
     turns: Vec<(Vec<usize>, Reads)>,
     segments: Segments,
+    tokens: Tokens,
     /// Bytes of the largest document so far.
     largest: usize,
 }
@@ -227,7 +229,8 @@ impl Worker {
         }
         let groups: Vec<_> = pass.makers.iter().map(|make| make()).collect();
         let turns = turns(&groups);
-        Self { key: pass.key.clone(), groups, turns, segments: Segments::default(), largest: 0 }
+        let (segments, tokens) = (Segments::default(), Tokens::default());
+        Self { key: pass.key.clone(), groups, turns, segments, tokens, largest: 0 }
     }
 
     fn put_back(self) {
@@ -265,17 +268,48 @@ impl Worker {
 
     /// Push a few documents, the first of which is in row `first`, to all groups.
     fn take_turns(&mut self, pass: &Pass<'_>, first: usize, texts: &[Option<&str>]) {
+        self.tokens.clear();
+        if self.turns.iter().any(|(_, reads)| reads.tokens) {
+            texts.iter().for_each(|text| self.tokens.push(text.unwrap_or("")));
+        }
         for (members, reads) in &self.turns {
-            for (row, text) in (first..).zip(texts) {
+            for (index, text) in texts.iter().enumerate() {
                 match text {
                     Some(text) => {
-                        let doc = pass.view(row, text, *reads, &mut self.segments);
+                        let doc = pass.view(first + index, text, *reads, &mut self.segments);
+                        let doc = Views { tokens: self.tokens.of(index), ..doc };
                         members.iter().for_each(|&index| self.groups[index].push(&doc));
                     }
                     None => members.iter().for_each(|&index| self.groups[index].push_null()),
                 }
             }
         }
+    }
+}
+
+/// fastText's tokens of a few documents.
+#[derive(Default)]
+struct Tokens {
+    tokens: Vec<Token>,
+    /// Where those of each document end.
+    ends: Vec<usize>,
+}
+
+impl Tokens {
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, text: &str) {
+        split(text.as_bytes(), 0..text.len(), &mut self.tokens);
+        self.ends.push(self.tokens.len());
+    }
+
+    /// Those of a document by its place; none where nobody asked for tokens.
+    fn of(&self, index: usize) -> &[Token] {
+        let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        start.zip(self.ends.get(index)).and_then(|(start, &end)| self.tokens.get(start..end)).unwrap_or(&[])
     }
 }
 

@@ -1,6 +1,6 @@
 //! The views of one document that every native measurement reads: characters, words and lines.
 
-use crate::fasttext::tokens::{self, Token};
+use crate::fasttext::tokens::Token;
 use crate::repeats::Repeats;
 use crate::simd::{BLOCK, block_at};
 use crate::{pystr, uax29, words_en};
@@ -70,7 +70,7 @@ pub struct Views<'a> {
     pub repeated_lines: &'a [bool],
     /// Whether `str.splitlines` ends lines at anything but `\n`.
     pub has_other_breaks: bool,
-    /// fastText's tokens of `text`; empty where no group asked for them.
+    /// fastText's tokens of `text`; empty where no group asked for them. All groups of a pass share them.
     pub tokens: &'a [Token],
 }
 
@@ -157,7 +157,6 @@ pub struct Segments {
     words_text: String,
     repeats: Repeats,
     repeated_lines: Vec<bool>,
-    tokens: Vec<Token>,
 }
 
 impl Segments {
@@ -198,10 +197,6 @@ impl Segments {
         if reads.repeated_lines {
             self.repeats.mark(text, &self.lines, &mut self.repeated_lines);
         }
-        self.tokens.clear();
-        if reads.tokens {
-            tokens::split(text.as_bytes(), 0..text.len(), &mut self.tokens);
-        }
         let is_ascii = reads.lines && text.is_ascii();
         Views {
             text,
@@ -213,7 +208,7 @@ impl Segments {
             cores: &self.cores,
             repeated_lines: &self.repeated_lines,
             has_other_breaks: reads.lines && pystr::has_other_breaks(text),
-            tokens: &self.tokens,
+            tokens: &[],
         }
     }
 }
