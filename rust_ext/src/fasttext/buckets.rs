@@ -59,22 +59,25 @@ impl Buckets {
         self.num_rows
     }
 
-    /// The row of a hash, if it has one.
+    /// The bucket of a hash; 0 where there are none.
     #[inline]
     #[must_use]
-    pub fn row(&self, hash: u64) -> Option<u32> {
-        if self.num_buckets == 0 {
-            return None;
-        }
+    pub fn bucket(&self, hash: u64) -> u32 {
         // Too small by two at most.
         let quotient = ((u128::from(hash) * u128::from(self.inverse)) >> 64) as u64;
-        let mut bucket = hash - quotient * self.num_buckets;
+        let mut bucket = hash.wrapping_sub(quotient.wrapping_mul(self.num_buckets));
         for _ in 0..2 {
             bucket -= if bucket >= self.num_buckets { self.num_buckets } else { 0 };
         }
+        bucket as u32
+    }
+
+    /// Append the rows that buckets have, counted from `first`.
+    pub fn append_rows(&self, buckets: &[u32], first: u32, rows: &mut Vec<u32>) {
         match &self.kept {
-            None => Some(bucket as u32),
-            Some(kept) => kept.rank(bucket as u32),
+            _ if self.num_buckets == 0 => {}
+            None => rows.extend(buckets.iter().map(|bucket| first + bucket)),
+            Some(kept) => kept.append_ranks(buckets, first, rows),
         }
     }
 }
@@ -82,41 +85,54 @@ impl Buckets {
 /// Buckets that were kept, numbered in ascending order.
 #[derive(Debug)]
 struct Kept {
-    /// For each 64 buckets, which of them were kept and how many were before; empty where that would be too large.
-    bits: Vec<(u64, u32)>,
+    /// For each 64 buckets, which of them were kept; empty where that would be too large.
+    bits: Vec<u64>,
+    /// For each 64 buckets, how many were kept before.
+    before: Vec<u32>,
     ranks: HashMap<u32, u32>,
     rows: Vec<u32>,
 }
 
 impl Kept {
     fn new(rows: &BTreeMap<u32, u32>, num_buckets: usize) -> Self {
-        let mut out =
-            Self { bits: Vec::new(), ranks: HashMap::new(), rows: rows.values().copied().collect() };
+        let rows_of = rows.values().copied().collect();
+        let mut out = Self { bits: Vec::new(), before: Vec::new(), ranks: HashMap::new(), rows: rows_of };
         if num_buckets > MAX_BITS {
             out.ranks = rows.keys().copied().zip(0..).collect();
             return out;
         }
-        out.bits = vec![(0, 0); num_buckets.div_ceil(64)];
+        out.bits = vec![0; num_buckets.div_ceil(64)];
         for &bucket in rows.keys() {
-            if let Some((bits, _)) = out.bits.get_mut(bucket as usize / 64) {
+            if let Some(bits) = out.bits.get_mut(bucket as usize / 64) {
                 *bits |= 1 << (bucket % 64);
             }
         }
         let mut before = 0;
-        for (bits, rank) in &mut out.bits {
-            *rank = before;
+        for bits in &out.bits {
+            out.before.push(before);
             before += bits.count_ones();
         }
         out
     }
 
-    #[inline]
-    fn rank(&self, bucket: u32) -> Option<u32> {
-        let Some(&(bits, before)) = self.bits.get(bucket as usize / 64) else {
-            return self.ranks.get(&bucket).copied();
-        };
-        let bit = 1u64 << (bucket % 64);
-        (bits & bit != 0).then(|| before + (bits & (bit - 1)).count_ones())
+    /// Append the numbers of those buckets that were kept, counted from `first`. Whether one was is not asked with a
+    /// branch, which would be guessed wrong half of the time: every number is written, and stays if it is one.
+    fn append_ranks(&self, buckets: &[u32], first: u32, rows: &mut Vec<u32>) {
+        if self.bits.is_empty() {
+            return rows
+                .extend(buckets.iter().filter_map(|bucket| self.ranks.get(bucket)).map(|rank| first + rank));
+        }
+        let start = rows.len();
+        rows.resize(start + buckets.len(), 0);
+        let mut end = start;
+        for &bucket in buckets {
+            let place = bucket as usize / 64;
+            let (bits, before) = self.bits.get(place).zip(self.before.get(place)).unwrap_or((&0, &0));
+            let bit = 1u64 << (bucket % 64);
+            rows[end] = first + before + (bits & (bit - 1)).count_ones();
+            end += usize::from(bits & bit != 0);
+        }
+        rows.truncate(end);
     }
 }
 
@@ -130,11 +146,13 @@ mod tests {
             let buckets = Buckets::new(num);
             for hash in [0, 1, 2, 63, u64::from(num), u64::from(num) - 1, 1 << 32, u64::MAX, u64::MAX - 1] {
                 for hash in [hash, hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)] {
-                    assert_eq!(buckets.row(hash), Some((hash % u64::from(num)) as u32), "{hash} {num}");
+                    assert_eq!(u64::from(buckets.bucket(hash)), hash % u64::from(num), "{hash} {num}");
                 }
             }
         }
-        assert_eq!(Buckets::new(0).row(5), None);
+        let mut rows = Vec::new();
+        Buckets::new(0).append_rows(&[Buckets::new(0).bucket(5)], 7, &mut rows);
+        assert!(rows.is_empty());
     }
 
     #[test]
@@ -143,10 +161,9 @@ mod tests {
         for num_buckets in [200, MAX_BITS + 1] {
             let kept = Kept::new(&rows, num_buckets);
             assert_eq!(kept.rows, [2, 0, 1, 3]);
-            for bucket in 0..200 {
-                let expected = rows.keys().position(|&key| key == bucket).map(|rank| rank as u32);
-                assert_eq!(kept.rank(bucket), expected, "{bucket}");
-            }
+            let mut found = vec![9];
+            kept.append_ranks(&(0..200).rev().chain([64]).collect::<Vec<_>>(), 100, &mut found);
+            assert_eq!(found, [9, 103, 102, 101, 100, 101]);
         }
     }
 }

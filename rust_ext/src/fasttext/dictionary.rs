@@ -95,6 +95,7 @@ impl Slot {
 pub struct Parts {
     bytes: Vec<u8>,
     starts: Vec<u32>,
+    buckets: Vec<u32>,
 }
 
 impl Parts {
@@ -103,6 +104,7 @@ impl Parts {
         self.bytes.push(b'<');
         self.bytes.extend_from_slice(word);
         self.bytes.push(b'>');
+        self.buckets.clear();
         self.starts.clear();
         let begins = self.bytes.iter().enumerate().filter(|(_, byte)| *byte & 0xc0 != 0x80);
         self.starts.extend(begins.map(|(place, _)| place as u32));
@@ -313,7 +315,7 @@ impl Dictionary {
             let mut hash = signed(first);
             for &next in &hashes[start + 1..end] {
                 hash = hash.wrapping_mul(NGRAM).wrapping_add(signed(next));
-                self.push(hash, rows);
+                self.buckets.append_rows(&[self.buckets.bucket(hash)], self.num_words() as u32, rows);
             }
         }
     }
@@ -322,7 +324,7 @@ impl Dictionary {
     fn subwords(&self, word: &[u8], parts: &mut Parts, rows: &mut Vec<u32>) {
         let Features { min_chars, max_chars, .. } = self.features;
         parts.set(word);
-        let Parts { bytes, starts } = parts;
+        let Parts { bytes, starts, buckets } = parts;
         let num_chars = starts.len() - 1;
         for (first, after) in (1..=num_chars).enumerate() {
             let mut hash = FNV_START;
@@ -334,14 +336,10 @@ impl Dictionary {
                 from = end as usize;
                 let is_bracket = last == 0 && (first == 0 || after == num_chars);
                 if last + 1 >= min_chars && !is_bracket {
-                    self.push(u64::from(hash), rows);
+                    buckets.push(self.buckets.bucket(u64::from(hash)));
                 }
             }
         }
-    }
-
-    #[inline]
-    fn push(&self, hash: u64, rows: &mut Vec<u32>) {
-        rows.extend(self.buckets.row(hash).map(|row| self.num_words() as u32 + row));
+        self.buckets.append_rows(buckets, self.num_words() as u32, rows);
     }
 }

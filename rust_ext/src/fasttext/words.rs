@@ -3,9 +3,9 @@
 //! A word's sum is made the same way whether it is found here or not, so what is kept shows in no result.
 
 /// Words that are kept; with more of them all are forgotten.
-const MAX_WORDS: usize = 1 << 16;
+const MAX_WORDS: usize = 1 << 17;
 /// Bytes of words that are kept.
-const MAX_BYTES: usize = 2 << 20;
+const MAX_BYTES: usize = 4 << 20;
 /// Floats of their sums.
 const MAX_FLOATS: usize = 1 << 21;
 
