@@ -10,7 +10,6 @@ Data: documents of the Parquet files under `--data`, labelled by whether they ar
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,11 +17,10 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from fasttext import reference_python
+from heuristics import MEGABYTE, ROOT, report
 
 from curate import _rust
-
-ROOT = Path(__file__).parents[1]
-MEGABYTE = 1_000_000
 
 
 def write_examples(data: Path, path: Path, max_bytes: int) -> tuple[int, int]:
@@ -66,30 +64,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less text, one epoch and fewer runs")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "corpus")
-    parser.add_argument("--peers", help="interpreter that has fasttext; none: skip it")
+    parser.add_argument("--peers", help="interpreter of the peers; none: nothing is measured")
     arguments = parser.parse_args()
-    data = arguments.data
+    python, data = reference_python(arguments.peers), arguments.data
+    if python is None:
+        return 0
     if not data.is_dir():
         print(f"no data under {data}: using the sample of this repository", file=sys.stderr)
         data = ROOT / "sample"
     epoch, runs, size = (1, 3, 20) if arguments.quick else (5, 3, 60)
+    rates, ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
         path, model = Path(folder, "examples.txt"), Path(folder, "model.bin")
         num_bytes, num_words = write_examples(data, path, size * MEGABYTE)
-        mine, theirs = [], []
         for _ in range(runs):
-            mine.append(ours(path, model, epoch))
-            if arguments.peers:
-                theirs.append(peer(arguments.peers, path, model, epoch))
-    result = {"num_bytes": num_bytes, "num_words": num_words, "epoch": epoch}
-    for name, times in (("curate", mine), ("fasttext", theirs)):
-        if times:
-            cpu_s = statistics.median(times)
-            result |= {f"{name}_words_per_s": round(epoch * num_words / cpu_s)}
-            result |= {f"{name}_mb_per_s": round(epoch * num_bytes / cpu_s / MEGABYTE, 2)}
-    if theirs:
-        result["speedup"] = round(statistics.median(theirs) / statistics.median(mine), 2)
-    print(json.dumps(result))
+            mine = ours(path, model, epoch)
+            rates.append(epoch * num_words / mine / 1e6)
+            ratios.append(peer(str(python), path, model, epoch) / mine)
+    name = f"training a fastText classifier, {num_bytes / MEGABYTE:.0f} MB, {epoch} epochs"
+    report(name, rates, ratios, unit="million words/s", peer="fasttext-wheel 0.9.2, one thread", goal=None)
     return 0
 
 

@@ -40,6 +40,7 @@ TEST_FRAC = 0.3
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--peers", help="there is none to compare with")
     data = parser.parse_args().data
     if not (data / "quality").is_dir():
         print(f"no data under {data}: nothing is measured", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Labels are the model's own without `__label__`, probabilities those that the reference implementation reports.
 A document is scored as one line, newlines as white space, unless `unit` says otherwise. All models of a
-recipe run in the one pass and share its tokens. Cost per core: about 100 MB/s for two labels and bigrams, 50
+recipe run in the one pass and share its tokens. Cost per core: about 125 MB/s for two labels and bigrams, 70
 for lid.176. Not here: training (models/), limits (filters/).
 """
 
