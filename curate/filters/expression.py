@@ -21,8 +21,8 @@ import polars as pl
 
 from curate.errors import ConfigError
 
-MAX_LENGTH = 8192
-"""Characters of one expression."""
+MAX_LENGTH = 1 << 18
+"""Characters of one expression; a table of limits for thousands of languages has a hundred thousand."""
 
 MAX_DEPTH = 40
 """Parentheses inside parentheses; the SQL parser gives up a little later."""

@@ -93,8 +93,12 @@ class Preset(Settings):
         drop = self.sql(bound, own)
         if table:
             by = '"' + self.by.replace('"', '""') + '"'
+            same: dict[Limit, list[str]] = {}
+            for group, limit in table.items():
+                same.setdefault(limit, []).append(quote(group))
             cases = " ".join(
-                f"WHEN {by} = {quote(group)} THEN {self.sql(bound, limit)}" for group, limit in table.items()
+                f"WHEN {by} IN ({', '.join(groups)}) THEN {self.sql(bound, limit)}"
+                for limit, groups in same.items()
             )
             drop = f"CASE {cases} ELSE {drop} END"
         if bound.op == "is":

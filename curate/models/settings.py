@@ -137,6 +137,8 @@ class TrainClassifier(Settings):
     def _output_is_a_local_model(cls, value: str) -> str:
         if "://" in value or not value.endswith(".bin"):
             raise ConfigError(f"output is a local file that ends in .bin: {value}")
+        if Path(value).is_dir():
+            raise ConfigError(f"output is a file, this is a folder: {value}")
         return value
 
     @model_validator(mode="after")

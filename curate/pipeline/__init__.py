@@ -4,6 +4,7 @@ import json
 
 import yaml
 
+from curate.pipeline.deliver import output_schema
 from curate.pipeline.doctor import doctor
 from curate.pipeline.forecast import Forecast, forecast
 from curate.pipeline.limits import Limits, default_threads, parse_bytes
@@ -86,6 +87,8 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
     Raises:
         StateError: another process works on this run.
     """
+    if write and session.recipe.output is not None:
+        output_schema(session)
     with session.run.lock():
         prepare(session)
         measure(session)

@@ -19,7 +19,7 @@ from curate.pipeline.planfile import PlanFile
 from curate.pipeline.readahead import read_ahead
 from curate.pipeline.session import Block, PieceEntry, Session
 from curate.pipeline.shuffle import ORDER
-from curate.pipeline.split import Split
+from curate.pipeline.split import Split, check_kind
 from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT, fingerprint
 from curate.shards import iter_batches
@@ -43,19 +43,51 @@ class _Decided:
     """Edits of the texts."""
 
 
+def output_schema(session: Session) -> pa.Schema:
+    """Columns of the output files; that which they are split by is in the names of their folders instead.
+
+    Raises:
+        ConfigError: the recipe has no output, or names a column that is not there or cannot be split by.
+    """
+    output, source = session.recipe.output, session.recipe.input
+    if output is None:
+        raise ConfigError(
+            "the recipe has no section `output`", hint="add `output: {path: ...}` or use --no-write"
+        )
+    known = pa.schema([*session.carried, *session.measured_schema])
+    split = output.split_by
+    if split is not None:
+        _check_known(session, "split_by", split, known)
+        check_kind(pl.DataFrame(pl.from_arrow(known.empty_table().select([split]))).schema[split], split)
+    fields = []
+    for name in output.columns if output.columns is not None else [TEXT, *session.carried.names]:
+        if name in (TEXT, source.text):
+            fields.append(pa.field(source.text, pa.large_string()))
+        elif name != split:
+            _check_known(session, "columns", name, known)
+            fields.append(known.field(name))
+    if not output.materialize_repeats and session.recipe.repeats_vary:
+        fields.append(pa.field(REPEATS, pa.uint16()))
+    return pa.schema(fields)
+
+
+def _check_known(session: Session, key: str, name: str, known: pa.Schema) -> None:
+    if name not in known.names:
+        names = ", ".join([TEXT, *known.names])
+        raise ConfigError(f"output.{key} names an unknown column: {name}", hint=f"known are {names}")
+
+
 class Delivery:
     """What one call of `deliver` works on."""
 
     def __init__(self, session: Session, plan: PlanFile) -> None:
         """Resolve the output schema and where every piece's rows are."""
-        if session.recipe.output is None:
-            raise ConfigError(
-                "the recipe has no section `output`", hint="add `output: {path: ...}` or use --no-write"
-            )
-        self.session, self.plan, self.output = session, plan, session.recipe.output
+        self.schema = output_schema(session)
+        output = session.recipe.output
+        assert output is not None
+        self.session, self.plan, self.output = session, plan, output
         self.carried = session.carried
-        self.measured = [name for name in self.output.columns or [] if name in session.measured_columns]
-        self.schema = self._schema()
+        self.measured = [name for name in self.schema.names if name in session.measured_columns]
         self.shuffled = session.recipe.plan.order == "shuffle"
         self.split = self._split()
 
@@ -69,11 +101,6 @@ class Delivery:
         column = self.output.split_by
         if column is None:
             return None
-        known = [*self.carried.names, *self.session.measured_columns]
-        if column not in known:
-            raise ConfigError(
-                f"output.split_by names an unknown column: {column}", hint=f"known are {', '.join(known)}"
-            )
         split = Split(column=column, bucket_bytes=BUCKET_BYTES, shuffled=self.shuffled)
         for block in self.session.blocks():
             frame = self.session.read_columns(block, [column])
@@ -97,27 +124,6 @@ class Delivery:
                 self.schema.to_string(),
             ]
         )
-
-    def _schema(self) -> pa.Schema:
-        names = self.output.columns
-        if names is None:
-            names = [TEXT, *self.carried.names]
-        fields = []
-        for name in names:
-            if name in (TEXT, self.session.recipe.input.text):
-                fields.append(pa.field(self.session.recipe.input.text, pa.large_string()))
-            elif name in self.carried.names:
-                fields.append(self.carried.field(name))
-            elif name in self.session.measured_columns:
-                fields.append(pa.field(name, self.session.measured_type(name)))
-            else:
-                known = [TEXT, *self.carried.names, *self.session.measured_columns]
-                raise ConfigError(
-                    f"output.columns names an unknown column: {name}", hint=f"known are {', '.join(known)}"
-                )
-        if not self.output.materialize_repeats and self.session.recipe.repeats_vary:
-            fields.append(pa.field(REPEATS, pa.uint16()))
-        return pa.schema(fields)
 
     def rows(self, rows: PieceEntry | Block, columns: list[str]) -> pa.Table:
         """Columns of the plan's rows of one piece or block."""

@@ -319,6 +319,10 @@ def _own_labels(column: pl.Series, wanted: Wanted) -> tuple[npt.NDArray[np.int32
     """Numbers of the labels in a column, and which of them are known."""
     if wanted.values:
         numbers = {value: number for number, value in enumerate(wanted.values)}
+        if column.dtype.is_nested() or column.dtype.is_float():
+            raise ConfigError(
+                f"{wanted.at}: labels are texts or whole numbers, {wanted.column} has: {column.dtype}"
+            )
         texts = column.cast(pl.String).to_list()
         found = np.array([numbers.get(text, -1) for text in texts], np.int32)
         return np.maximum(found, 0), found >= 0

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curate import text
+from curate.pipeline.deliver import output_schema
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.plan import plan_task
@@ -81,6 +82,8 @@ def forecast(session: Session, *, write: bool) -> Forecast:
     total = sum(entry.piece.num_bytes for entry in session.entries)
     rate = _probe(session) if to_measure else None
     write = write and session.recipe.output is not None
+    if write:
+        output_schema(session)
     seconds = (to_measure / rate if rate else 0.0) + (total / _WRITE_RATE if write else 0.0)
     num_docs = sum(shard.num_rows or shard.size_bytes // 1000 for shard in session.shards)
     output = session.recipe.output if write else None

@@ -191,7 +191,7 @@ class View:
                 if stage.key in missing and session.is_edited(stage.key) == is_edited
             ]
             if stages or not is_edited:
-                spec = text.NativeSpec.union([stage.needs() for stage in stages])
+                spec = text.NativeSpec.union([session.stage_specs[stage.key] for stage in stages])
                 names = tuple(name for stage in stages for name in stage.columns())
                 found.append(cls(is_edited=is_edited, spec=spec, names=names))
         return found

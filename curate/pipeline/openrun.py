@@ -23,6 +23,7 @@ from curate.pipeline.quarantine import num_quarantined
 from curate.pipeline.recipe import load_recipe
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify_run
+from curate.pipeline.write import output_folders
 from curate.runs import Verify
 from curate.runs.records import check_format
 
@@ -159,7 +160,9 @@ class OpenRun:
         output = self.session.recipe.output
         if output is not None:
             with self.session.run.lock():
-                folder = OutputFolder(output.path, output.storage_options)
+                folder = OutputFolder(
+                    output.path, output.storage_options, folders=output_folders(self.session)
+                )
                 removed += folder.remove_temporary(grace_s=grace_s)
         return removed
 

@@ -1,13 +1,15 @@
 """The folder of curated shards, local or below a URL: our files in it, and the manifest that names them.
 
 A reader takes the files that the manifest names. Names of ours are `part-<task>-<n>.parquet`, and the same in
-folders `<column>=<value>` where the output is split; nothing else is touched. Not here: what is written
-(write.py).
+folders `<column>=<value>` that the run or the manifest knows of; nothing else is touched. Not here: what is
+written (write.py).
 """
 
+import contextlib
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ import pyarrow.fs as fs
 from curate import _rust
 from curate.errors import StateError
 from curate.files import is_temporary, replace_json, to_json
-from curate.pipeline.split import is_folder
 from curate.shards import Place, WrittenFile, locate, open_file
 
 FORMAT = 1
@@ -30,9 +31,13 @@ _READ_BYTES = 1 << 20
 class OutputFolder:
     """One output folder; it need not exist yet."""
 
-    def __init__(self, path: str, options: dict[str, str] | None = None) -> None:
-        """Find the file system; nothing is read."""
+    def __init__(
+        self, path: str, options: dict[str, str] | None = None, *, folders: Iterable[str] = ()
+    ) -> None:
+        """Find the file system and read the manifest; `folders` and those that it names are ours too."""
         self.place = locate(path, options)
+        self._folders = set(folders)
+        self.read_manifest()
 
     def _at(self, name: str) -> str:
         return f"{self.place.path}/{name}"
@@ -47,15 +52,30 @@ class OutputFolder:
 
     def _list(self) -> list[tuple[str, fs.FileInfo]]:
         """Files of the folder and of those it is split into, with their names in it."""
-        found = [(info.base_name, info) for info in self._entries(self.place.path)]
-        for name, info in list(found):
-            if info.type == fs.FileType.Directory and is_folder(name):
-                found += [(f"{name}/{inner.base_name}", inner) for inner in self._entries(info.path)]
-        return [(name, info) for name, info in found if info.type == fs.FileType.File]
+        found = [(info.base_name, info) for info in self._files("")]
+        for folder in sorted(self._folders):
+            inner = self._files(folder)
+            if all(info.base_name != MANIFEST for info in inner):
+                found += [(f"{folder}/{info.base_name}", info) for info in inner]
+        return found
 
-    def _entries(self, path: str) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(path, allow_not_found=True)
-        return list(self.place.filesystem.get_file_info(selector))
+    def _files(self, folder: str) -> list[fs.FileInfo]:
+        selector = fs.FileSelector(self.below(folder).path, allow_not_found=True)
+        found = self.place.filesystem.get_file_info(selector)
+        return [info for info in found if info.type == fs.FileType.File]
+
+    def check_free(self, folders: Iterable[str]) -> None:
+        """See that no folder is the output of another run.
+
+        Raises:
+            StateError: one has a manifest of its own.
+        """
+        for folder in folders:
+            if folder and any(info.base_name == MANIFEST for info in self._files(folder)):
+                raise StateError(
+                    f"the folder is an output of its own: {self.uri(folder)}",
+                    hint="choose another output.path",
+                )
 
     def sizes(self) -> dict[str, int]:
         """Size of every file, by name."""
@@ -67,13 +87,15 @@ class OutputFolder:
         Raises:
             StateError: it is of another format.
         """
-        if MANIFEST not in self.sizes():
+        if all(info.base_name != MANIFEST for info in self._files("")):
             return None
         with open_file(self.place.at(self._at(MANIFEST))) as source:
             manifest = json.loads(source.read())
         if manifest.get("format") != FORMAT:
             found = manifest.get("format")
             raise StateError(f"{self.uri(MANIFEST)} has format {found}, this version reads format {FORMAT}")
+        folders = {name.rpartition("/")[0] for name in (file["name"] for file in manifest["files"])}
+        self._folders |= folders - {""}
         return dict(manifest)
 
     def retire(self, plan: str) -> None:
@@ -94,6 +116,13 @@ class OutputFolder:
         for name in self.sizes():
             if _PART.fullmatch(name.rpartition("/")[2]) and name not in named:
                 self._remove(name)
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        """Remove folders of ours that hold nothing any more; object stores have none."""
+        for folder in self._folders if self.place.is_local else ():
+            with contextlib.suppress(OSError):
+                Path(self._at(folder)).rmdir()
 
     def remove_temporary(self, *, grace_s: float) -> list[str]:
         """Remove what a killed delivery left, older than `grace_s`; the run must be locked."""

@@ -81,8 +81,8 @@ class Output(Settings):
     compression_level: int = Field(default=3, ge=1, le=22)
     """Level of zstd."""
     split_by: str | None = None
-    """Column of the input or a measured one: documents go to a folder `<column>=<value>` each, such as
-    `language.label=de`; null is one folder for all."""
+    """Column of the input or a measured one: documents go to a folder for each value, `<column>=<value>`,
+    such as `language.label=de`, and the column is in no file; null is one folder for all."""
     materialize_repeats: bool = False
     """Write a document as often as the plan repeats it, instead of a column `repeats`."""
 

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate import text
-from curate.errors import ConfigError, StateError
+from curate.errors import ConfigError, DataError, StateError
 from curate.files import replace_json
 from curate.measure import Document
 from curate.pipeline import transform
@@ -156,6 +156,9 @@ class Session:
     @cached_property
     def stage_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each measuring stage, by name, with the input's own columns first."""
+        return self._fingerprint_stages()
+
+    def _fingerprint_stages(self) -> dict[str, str]:
         found = {INPUT_STAGE: fingerprint([INPUT_STAGE, 1])}
         view = fingerprint([transform.fingerprint() for transform in self.recipe.transforms])
         if self.recipe.transforms:
@@ -170,9 +173,22 @@ class Session:
         return bool(self.recipe.transforms) and stage != Document.kind
 
     @cached_property
+    def stage_specs(self) -> dict[str, text.NativeSpec]:
+        """What each stage wants from the native pass, with the model files that its fingerprint was made of.
+
+        Raises:
+            DataError: one of them was replaced between the two.
+        """
+        before = self.stage_fingerprints
+        specs = {stage.key: stage.needs() for stage in self.recipe.stages}
+        if before != self._fingerprint_stages():
+            raise DataError("a model or tokenizer changed while the run began", hint="run again")
+        return specs
+
+    @cached_property
     def spec(self) -> text.NativeSpec:
         """What all stages together want from the native pass."""
-        return text.NativeSpec.union([stage.needs() for stage in self.recipe.stages])
+        return text.NativeSpec.union(self.stage_specs.values())
 
     @cached_property
     def measured_schema(self) -> pa.Schema:

@@ -19,6 +19,7 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 ORDER_BITS = 48
 """Bits of a sort key below the number of the value; the others bound how many values there may be."""
 MAX_VALUES = 1 << 16
+MAX_NAME = 255
 
 Keys = npt.NDArray[np.uint64]
 
@@ -85,17 +86,28 @@ def as_text(values: pl.Series, column: str) -> pl.Series:
     Raises:
         ConfigError: it has neither texts nor whole numbers nor truth values.
     """
-    kind: Any = values.dtype
-    if kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
-        return values.cast(pl.String)
-    raise ConfigError(f"output.split_by needs texts, whole numbers or truth values, {column} has: {kind}")
+    check_kind(values.dtype, column)
+    return values.cast(pl.String)
+
+
+def check_kind(kind: Any, column: str) -> None:
+    """Raise `ConfigError` for a column that documents cannot be split by."""
+    if not (kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
+        raise ConfigError(f"output.split_by needs texts, whole numbers or truth values, {column} has: {kind}")
 
 
 def folder_of(column: str, value: str | None) -> str:
-    """Name of the folder of a value."""
-    return f"{quote(column, safe='')}={NULL if value is None else quote(value, safe='')}"
+    """Name of the folder of a value.
 
-
-def is_folder(name: str) -> bool:
-    """Tell whether a folder may be one of ours."""
-    return "=" in name
+    Raises:
+        ConfigError: it is longer than file systems allow.
+    """
+    # The name of null means null alone.
+    text = NULL if value is None else quote(value, safe="") if value != NULL else f"%5F{NULL[1:]}"
+    name = f"{quote(column, safe='')}={text}"
+    if len(name) > MAX_NAME:
+        raise ConfigError(
+            f"output.split_by: a value of {column} makes a folder of more than {MAX_NAME} characters: "
+            f"{value!r:.40}..."
+        )
+    return name

@@ -6,6 +6,9 @@ whose card has the fingerprint of the same settings and content is found, not ma
 make it anew). Memory: about 700 bytes an example, and the matrices of the model.
 """
 
+import glob
+import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.errors import DataError
 from curate.files import hash_file, make_dirs, read_json, replace_json
 from curate.models.card import FORMAT, describe_held_out, describe_threshold
-from curate.models.drawing import Drawing
+from curate.models.drawing import Drawing, spare
 from curate.models.gather import (
     Example,
     Gathering,
@@ -62,7 +65,8 @@ class TrainedModel:
         if threshold["found"] is not None:
             lines.append(
                 f"threshold    {threshold['found']['threshold']:.6g} keeps "
-                f"{100 * threshold['found']['kept_frac']:.1f} % of the text of {threshold['of']}"
+                f"{100 * threshold['keep_frac']:g} % or more of the text of {threshold['of']}: {100 * threshold['found']['kept_frac']:.1f} % of "
+                f"{threshold['num_docs']:,} documents"
             )
         state = "trained" if self.is_new else "found, its settings and inputs are the same"
         return "\n".join([*lines, f"model: {self.path} ({state})", f"card: {self.card_path}"])
@@ -109,13 +113,32 @@ def train_classifier(
         return found
     make_dirs(settings.model_path.parent)
     place = settings.model_path.parent
-    prefix = f".{settings.model_path.name}.tmp-"
+    _remove_left(settings.model_path)
+    prefix = f".{settings.model_path.name}.tmp-{os.getpid()}-"
     with tempfile.TemporaryDirectory(dir=place, prefix=prefix) as folder:
         card = _make(settings, sources, Path(folder), limits, progress)
     card |= {"format": FORMAT, "kind": "fasttext", "name": settings.name, "fingerprint": key}
     card |= {"settings": settings.public(), "inputs": inputs}
     replace_json(settings.card_path, card)
     return TrainedModel(path=settings.model_path, card_path=settings.card_path, card=card, is_new=True)
+
+
+def _remove_left(model: Path) -> None:
+    """Remove the scratch folders of trainings that were killed: those of processes that are no more."""
+    for folder in model.parent.glob(f".{glob.escape(model.name)}.tmp-*-*"):
+        pid = folder.name.removeprefix(f".{model.name}.tmp-").partition("-")[0]
+        if folder.is_dir() and pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _find(settings: TrainClassifier, key: str) -> TrainedModel | None:
@@ -212,21 +235,33 @@ def _collect(
         holdout_frac=settings.holdout_frac,
     )
     _check_split(settings, split)
+    _warn_of_few(drawing, split, settings, progress)
     progress.finish(
         f"{drawing.num_docs:,} documents, {len(split.train):,} to train on, {len(split.held_out):,} held out"
     )
     return drawing, split
 
 
+def _warn_of_few(drawing: Drawing, split: Split, settings: TrainClassifier, progress: Progress) -> None:
+    """Say so where texts under several labels ate up the candidates of a label."""
+    if split.left_out["several_labels"] > spare(settings.docs_per_label):
+        progress.warn(
+            f"{split.left_out['several_labels']:,} texts occur under several labels and are left out; "
+            "raise docs_per_label to look at more"
+        )
+
+
 def _check_split(settings: TrainClassifier, split: Split) -> None:
     """Every label has documents on both sides; of grades two at least have some."""
+    num_several = split.left_out["several_labels"]
     for side, pairs in (("to train on", split.train), ("held out", split.held_out)):
         there = {number for number, _ in pairs}
         missing = [name for number, name in enumerate(settings.label_names) if number not in there]
         if missing and (not settings.is_graded or len(there) < 2):
             raise DataError(
                 f"no documents {side} have the label: {missing[0]}",
-                hint="look at where, add sources, or change holdout_frac",
+                hint="look at where, add sources, or change holdout_frac"
+                + (", or raise docs_per_label: many have several labels" if num_several else ""),
             )
 
 

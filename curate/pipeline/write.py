@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
+from curate.files import read_json, replace_json
 from curate.pipeline.deliver import BUCKET_BYTES, Delivery
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
@@ -21,6 +22,9 @@ from curate.pipeline.shuffle import Shuffle, equal_bounds
 from curate.pipeline.split import folder_of
 from curate.runs import Task
 from curate.shards import ShardWriter, WrittenFile
+
+OUTPUT_RECORD = "output.json"
+"""File of the run that says where deliveries wrote to."""
 
 GROUP_FILES = 4
 """Output files that a task of an ordered delivery holds, about."""
@@ -47,9 +51,9 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         ConfigError: the recipe has no output, or names a column that is not there.
     """
     delivery = Delivery(session, plan)
-    folder = OutputFolder(delivery.output.path, delivery.output.storage_options)
     works, bounds = _sorted_work(delivery) if delivery.is_sorted else (_ordered_work(delivery), [])
     tasks = [_task(delivery, work) for work in works]
+    folder = _open_folder(delivery, {work.folder for work in works} - {""})
     sizes = folder.sizes()
     done = [_files_of(session, task, sizes) for task in tasks]
     todo = [index for index, files in enumerate(done) if files is None]
@@ -72,6 +76,25 @@ def deliver(session: Session, plan: PlanFile) -> Timing:
         f"{timing.num_tasks} tasks written, {timing.num_cached} were there, {timing.wall_s:.1f} s"
     )
     return timing
+
+
+def _open_folder(delivery: Delivery, folders: set[str]) -> OutputFolder:
+    """The output, with the folders that deliveries of the run write to, this one's included, recorded."""
+    output, record = delivery.output, delivery.session.run.root / OUTPUT_RECORD
+    known = folders | set(output_folders(delivery.session))
+    folder = OutputFolder(output.path, output.storage_options, folders=known)
+    folder.check_free(folders)
+    replace_json(record, {"format": 1, "path": output.path, "folders": sorted(known)})
+    return folder
+
+
+def output_folders(session: Session) -> list[str]:
+    """Folders below the output that deliveries of the run wrote to."""
+    record, output = session.run.root / OUTPUT_RECORD, session.recipe.output
+    if output is None or not record.is_file():
+        return []
+    found = read_json(record)
+    return list(found["folders"]) if found.get("path") == output.path else []
 
 
 def _task(delivery: Delivery, work: Work) -> Task:

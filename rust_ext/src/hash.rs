@@ -1,7 +1,7 @@
 //! BLAKE3, cut to its first 128 bits: fingerprints of files and settings, ids of documents.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+
 use std::path::Path;
 
 /// Bytes of an id or fingerprint.
@@ -35,7 +35,14 @@ pub fn hex(id: [u8; ID_BYTES]) -> String {
 /// # Errors
 /// The I/O error of opening or reading it.
 pub fn file(path: &Path) -> std::io::Result<[u8; ID_BYTES]> {
-    let mut source = std::fs::File::open(path)?;
+    content(&mut std::fs::File::open(path)?)
+}
+
+/// Hash what is left of a source in 1 MiB reads.
+///
+/// # Errors
+/// The I/O error of reading it.
+pub fn content(source: &mut impl std::io::Read) -> std::io::Result<[u8; ID_BYTES]> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -204,6 +204,17 @@ def test_only_the_kept_languages_stay_and_an_unknown_one_has_a_reason_of_its_own
         LanguageFilter(keep=())
 
 
+def test_a_table_holds_thousands_of_languages():
+    labels = [f"l{number:04d}_Latn" for number in range(2000)]
+    limits = {label: {"min_score": 0.5 + number % 40 / 100} for number, label in enumerate(labels)}
+    rules = LanguageFilter(keep=tuple(labels), limits=limits).rules()
+    rows = pl.DataFrame({"language.label": [*labels, "zz"], "language.score": [0.7] * 2001})
+    found = reasons_column(evaluate(rules, rows), 2001).to_pylist()
+    low = [number for number in range(2000) if 0.5 + number % 40 / 100 > 0.7]
+    assert [number for number in range(2000) if found[number]] == low
+    assert found[-1] == ["language.not_kept"]
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 @given(data=st.data())
 def test_presets_equal_the_twin(name, data):

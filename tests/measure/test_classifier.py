@@ -1,6 +1,7 @@
 """fastText stages beyond label and score: named labels, grades, parts of documents, languages mixed."""
 
 import hashlib
+import importlib
 import json
 import math
 from pathlib import Path
@@ -18,6 +19,7 @@ from curate.measure import Classifier, FastText, Heuristics, Language
 from curate.measure.fasttext import describe
 from tests.reference import fasttext
 
+pipeline_measure = importlib.import_module("curate.pipeline.measure")
 SAMPLE = Path(__file__).parents[2] / "sample"
 PIECES = st.sampled_from(
     ["a", "bc", "\u00e9", "ab c", ". ", "! ", "\u3002", "\n", "\n\n", " ", "\t", "x_1", "."]
@@ -204,6 +206,7 @@ def test_a_recipe_runs_several_models_and_filters_by_language(
     (folder / "two.bin").rename(folder / "moved.bin")
     with pytest.raises(DataError, match=r"quality\.model is not a file"):
         curate.run(recipe, write=False)
+    (folder / "moved.bin").rename(folder / "two.bin")
 
 
 def test_a_model_is_described(folder: Path) -> None:
@@ -223,3 +226,39 @@ def test_a_model_is_described(folder: Path) -> None:
     assert facts["is_folded"] and not facts["is_quantised"] and facts["num_kept_buckets"] is None
     with pytest.raises(DataError, match="the model is not a file"):
         describe(folder / "none.bin")
+
+
+def test_a_model_that_is_replaced_during_a_run_is_an_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes((folder / "two.bin").read_bytes())
+    spec = Classifier(model=path).needs()
+    path.write_bytes(fasttext.to_bytes(model_of(["hq", "cc"], seed=9)))
+    with pytest.raises(DataError, match="the model changed meanwhile"):
+        native.measure(pa.array(["a"], pa.large_string()), spec)
+    recipe: dict[str, Any] = {
+        "input": {"paths": f"{SAMPLE}/*.parquet"},
+        "measure": [{"classifier": {"model": str(path), "score": "hq"}}],
+        "run": str(tmp_path / "run"),
+        "store": str(tmp_path / "store"),
+    }
+    real = pipeline_measure.measure_piece
+
+    def replaced(session: Any, entry: Any, missing: list[str]) -> int:
+        path.write_bytes((folder / "two.bin").read_bytes())
+        return real(session, entry, missing)
+
+    monkeypatch.setattr(pipeline_measure, "measure_piece", replaced)
+    run = curate.run(recipe, write=False)
+    scores = run.columns(["quality.score"])["quality.score"]
+    monkeypatch.undo()
+    path.write_bytes(fasttext.to_bytes(model_of(["hq", "cc"], seed=9)))
+    fresh = {**recipe, "run": str(tmp_path / "fresh"), "store": str(tmp_path / "fresh-store")}
+    assert scores.equals(curate.run(fresh, write=False).columns(["quality.score"])["quality.score"])
+
+
+def test_a_word_that_ends_the_line_ends_the_text(folder: Path) -> None:
+    rows = ["ab c", "ab c </s> b a", "ab c </s>", "ab c </s>x"]
+    found = [row["quality.score"] for row in annotate(Classifier(model=folder / "two.bin", score="hq"), rows)]
+    assert found[0] == found[1] == found[2] != found[3]

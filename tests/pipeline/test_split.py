@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import curate
-from curate.errors import ConfigError
+from curate.errors import ConfigError, StateError
 from curate.pipeline.split import ORDER_BITS, Split, folder_of
 
 VALUES = st.lists(st.tuples(st.sampled_from(["de", "en", None]), st.integers(0, 40)), max_size=60)
@@ -53,6 +53,9 @@ def test_folders_are_named_as_hive_names_them() -> None:
     assert folder_of("language.label", "de") == "language.label=de"
     assert folder_of("a", None) == "a=__HIVE_DEFAULT_PARTITION__"
     assert folder_of("a", "x/../y z") == "a=x%2F..%2Fy%20z"
+    assert folder_of("a", "__HIVE_DEFAULT_PARTITION__") != folder_of("a", None)
+    with pytest.raises(ConfigError, match="makes a folder of more than 255 characters"):
+        folder_of("a", "x" * 300)
 
 
 @pytest.mark.parametrize("order", ["input", "shuffle"])
@@ -84,17 +87,29 @@ def test_each_value_has_its_folder_and_nothing_is_lost(
     assert sum(file["num_rows"] for file in manifest["files"]) == kept.height
 
 
-def test_files_of_another_split_are_removed(tmp_path: Path, recipe: dict[str, Any]) -> None:
+def test_files_of_another_split_are_removed_and_nothing_of_others(
+    tmp_path: Path, recipe: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
     recipe["output"] |= {"split_by": "source"}
-    curate.run(recipe)
-    foreign = tmp_path / "out" / "mine" / "part-00000-00000.parquet"
-    foreign.parent.mkdir()
-    foreign.write_bytes(b"not ours")
+    run = curate.run(recipe)
+    names = ["mine/part-00000-00000.parquet", "year=2024/part-00000-00000.parquet", "lang=de/_manifest.json"]
+    for name in (*names, "lang=de/part-00000-00000.parquet"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_bytes(b"not ours")
+    left_by_a_kill = out / "source=books" / "part-00099-00000.parquet"
+    left_by_a_kill.write_bytes(b"never committed")
     recipe["output"] |= {"split_by": None}
     curate.run(recipe)
-    left = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.parquet")]
-    assert [name for name in left if "/" in name] == ["mine/part-00000-00000.parquet"]
-    assert "part-00000-00000.parquet" in left
+    left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert [name for name in left if "/" in name] == sorted([*names, "lang=de/part-00000-00000.parquet"])
+    assert "part-00000-00000.parquet" in left and not left_by_a_kill.parent.exists()
+    recipe["output"] |= {"split_by": "source"}
+    curate.run(recipe)
+    assert not list(out.glob("part-*")) and run.verify()[0] == []
+    (out / "source=books" / "_manifest.json").write_text("{}")
+    with pytest.raises(StateError, match="the folder is an output of its own"):
+        curate.run({**recipe, "plan": {"budget": "0.3"}})
 
 
 def test_a_split_by_numbers_and_a_measured_column(tmp_path: Path, recipe: dict[str, Any]) -> None:
@@ -121,7 +136,10 @@ def test_a_split_by_numbers_and_a_measured_column(tmp_path: Path, recipe: dict[s
         ("gopher.mean_word_length", "needs texts, whole numbers or truth values"),
     ],
 )
-def test_columns_that_cannot_split_are_errors(recipe: dict[str, Any], column: str, message: str) -> None:
+def test_columns_that_cannot_split_are_errors(
+    tmp_path: Path, recipe: dict[str, Any], column: str, message: str
+) -> None:
     recipe["output"] |= {"split_by": column}
     with pytest.raises(ConfigError, match=message):
         curate.run(recipe)
+    assert not list((tmp_path / "store").glob("columns/*")), "it was measured first"

@@ -1,6 +1,7 @@
 """Training classifiers over the sample: what is taken, what the card says, that only the input shows."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -378,3 +379,11 @@ def test_labels_may_come_from_a_column(tmp_path: Path, frame: pl.DataFrame) -> N
 def test_labels_of_a_column_are_checked(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         curate.train_classifier(settings(tmp_path, **changes))
+
+
+def test_what_a_killed_training_left_is_removed(tmp_path: Path) -> None:
+    for pid in (os.getpid(), 2**22 + 1):
+        (tmp_path / f".model.bin.tmp-{pid}-abc").mkdir()
+    curate.train_classifier(settings(tmp_path))
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f".model.bin.tmp-{os.getpid()}-abc", "model.bin", "model.card.json"]

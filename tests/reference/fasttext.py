@@ -158,7 +158,8 @@ def features(model: Model, text: str, *, end: bool = True) -> list[int]:
         elif bucket in model.pruned:
             rows.append(len(model.words) + model.pruned[bucket])
 
-    for token in [token for token in text.split(" ") if token] + [END] * end:
+    tokens = [token for token in text.split(" ") if token] + [END] * end
+    for token in tokens[: tokens.index(END) + 1] if end else tokens:
         if token not in model.ids and token.startswith("__label__"):
             continue
         if token in model.ids:

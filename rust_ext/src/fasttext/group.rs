@@ -105,7 +105,7 @@ fn load(settings: &Settings) -> Result<Arc<Scorer>> {
     if let Some(found) = loaded.get(&key) {
         return Ok(Arc::clone(found));
     }
-    let new = Arc::new(Scorer::new(Model::open(&settings.model)?));
+    let new = Arc::new(Scorer::new(Model::open_if(&settings.model, Some(&settings.fingerprint))?));
     if loaded.len() >= MAX_LOADED {
         loaded.clear();
     }

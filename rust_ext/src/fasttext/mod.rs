@@ -1,7 +1,7 @@
 //! fastText models (Joulin et al. 2016, arXiv:1607.01759): supervised `.bin` and `.ftz` files, read with bounds
 //! checks and scored as the reference implementation scores them.
 //!
-//! A text is one line: a newline separates words like any white space. Where there are fewer outputs than
+//! A text is one line: a newline separates words like any white space, and a word `</s>` ends it. Where there are fewer outputs than
 //! dimensions the output matrix is folded into the input rows, which gives the same numbers up to rounding from
 //! rows that are shorter: a classifier of two labels, 2 million buckets and 100 dimensions takes 16 MB instead of
 //! 800. Probabilities are those that the reference reports, which adds 1e-5 before it takes a logarithm.
@@ -34,6 +34,7 @@ pub use scores::{Scorer, Scratch};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::hash;
 
 const MAGIC: i32 = 793_712_314;
 const VERSIONS: std::ops::RangeInclusive<i32> = 11..=12;
@@ -69,8 +70,24 @@ impl Model {
     /// # Errors
     /// `Error::Data` that says what is wrong with the file.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_if(path, None)
+    }
+
+    /// As `open`, for a file whose content has this fingerprint and no other.
+    ///
+    /// # Errors
+    /// As `open`, and where the content is another.
+    pub fn open_if(path: &Path, fingerprint: Option<&str>) -> Result<Self> {
         let named = |error: &dyn std::fmt::Display| Error::Data(format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(|error| named(&error))?;
+        let mut file = File::open(path).map_err(|error| named(&error))?;
+        if let Some(expected) = fingerprint {
+            let found = hash::hex(hash::content(&mut file).map_err(|error| named(&error))?);
+            if found != expected {
+                return Err(named(&format!(
+                    "the model changed meanwhile, run again; its hash was {expected}: {found}"
+                )));
+            }
+        }
         Self::read(BufReader::with_capacity(1 << 18, file))
             .map_err(|error| named(&format!("no fastText model that can be read: {error}")))
     }

@@ -96,6 +96,10 @@ impl Scorer {
     /// Make `hidden` the mean of the rows of a text as one line, given its tokens; false where it has none.
     pub fn read_tokens(&self, text: &str, tokens: &[Token], scratch: &mut Scratch) -> bool {
         let matrix = &self.model.rows;
+        // The reference implementation takes it for the end of the line.
+        let is_end =
+            |token: &Token| token.hash == self.end_hash && bytes_of(text.as_bytes(), token.span) == END;
+        let tokens = tokens.iter().position(is_end).map_or(tokens, |end| &tokens[..end]);
         scratch.hidden.clear();
         scratch.hidden.resize(matrix.width, 0.0);
         scratch.hashes.clear();

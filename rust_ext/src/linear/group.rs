@@ -3,7 +3,7 @@
 //! Models are loaded once per process and shared by threads.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow_array::ArrayRef;
@@ -14,6 +14,7 @@ use super::file::{Aggregate, Model, Tokens};
 use super::grams::Grams;
 use super::tokens::word_punct;
 use crate::error::{Error, Result};
+use crate::hash;
 use crate::measure::Signals;
 use crate::text::{Reads, Span, Views};
 use crate::uax29;
@@ -80,7 +81,7 @@ fn load(settings: &Settings) -> Result<Arc<Model>> {
     if let Some(found) = loaded.get(&key) {
         return Ok(Arc::clone(found));
     }
-    let new = Arc::new(open(&settings.model)?);
+    let new = Arc::new(open(settings)?);
     if loaded.len() >= MAX_LOADED {
         loaded.clear();
     }
@@ -88,9 +89,16 @@ fn load(settings: &Settings) -> Result<Arc<Model>> {
     Ok(new)
 }
 
-fn open(path: &Path) -> Result<Model> {
+fn open(settings: &Settings) -> Result<Model> {
+    let path = &settings.model;
     let named = |error: &dyn std::fmt::Display| Error::Data(format!("{}: {error}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| named(&error))?;
+    let (expected, found) = (&settings.fingerprint, hash::hex(hash::id(&bytes)));
+    if found != *expected {
+        return Err(named(&format!(
+            "the model changed meanwhile, run again; its hash was {expected}: {found}"
+        )));
+    }
     Model::parse(&bytes).map_err(|error| named(&format!("no hashed linear model that can be read: {error}")))
 }
 
