@@ -15,8 +15,8 @@ The presets have shingles, normalisation and number of slots as published, not t
 them publish `classic`. Their bands are in `curate.dedup.scurve`. `dolma3` cuts words, not the byte pairs of
 a tokenizer.
 
-Cost: about 250 MB/s per core for English, 128 slots and either way of filling them where the processor has AVX2.
-Not here: candidates, verification (dedup/).
+Cost: about 250 MB/s per core for English and 128 slots, filled either way where the processor has AVX2. Not
+here: candidates, verification (dedup/).
 """
 
 import json

@@ -57,7 +57,7 @@ impl Characters {
         mark(&mut flags, &format!(r"[\p{{Case_Ignorable}}{known}"), IGNORABLE);
         mark(&mut flags, &format!(r"[\p{{Any}}{known}"), LOWERS);
         if let Some(flags) = flags.get_mut(LATER_SEEN as usize) {
-            *flags |= IGNORABLE;
+            *flags |= IGNORABLE | MARK;
         }
         for (code, flags) in (0u32..).zip(&mut flags) {
             let Some(c) = char::from_u32(code) else { continue };

@@ -129,6 +129,22 @@ def test_texts_longer_than_a_batch_have_the_columns_of_the_twin(sketch: str, max
     assert abs(found[2]["minhash.num_shingles"] - 8996) <= (400 if max_shingles == 3000 else 0)
 
 
+@pytest.mark.skipif(not IS_PYTHON_3_11, reason="characters are those of Python 3.11")
+@pytest.mark.parametrize("normalize", ["word", "space", "datatrove"])
+def test_every_character_is_normalised_as_in_python(normalize: str) -> None:
+    stage = build(MinHash, {"ngram": 1, "num_hashes": 1, "normalize": normalize, "sketch": "classic"})
+    codes = [c for c in range(0x32400) if not 0xD800 <= c < 0xE000] + [*range(0xE0000, 0xE0200)]
+    chars = [chr(c) for c in codes if unicodedata.category(chr(c)) != "Cn"]
+    # One least value for few words, so that each of them is seen in some row.
+    rows = [f"{c}x y{c} {c}" for c in chars]
+    found = stage.annotate(pa.array(rows, pa.large_string()))
+    for row, column in zip(rows, found["minhash.num_shingles"].to_pylist(), strict=True):
+        assert column == len(set(twin.words(row, normalize))), ascii(row)
+    for at in range(0, len(rows), 7):
+        expected = twin.row(rows[at], settings_of(stage))
+        assert found.slice(at, 1).to_pylist() == [expected], ascii(rows[at])
+
+
 def test_signatures_are_pinned() -> None:
     row = ["It was the best of times, it was the worst of times"]
     found = [

@@ -261,3 +261,73 @@ fn load(text: &[u8], at: usize, end: usize) -> [u64; 2] {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Method, Normalize};
+    use super::*;
+
+    fn settings(ngram: usize, max_shingles: usize) -> Settings {
+        let (unit, normalize, sketch) = (Unit::Word, Normalize::Word, Method::Fast);
+        Settings { unit, ngram, normalize, num_hashes: 8, sketch, seed: 1, max_shingles }
+    }
+
+    /// The kept hashes in order, the number of shingles, and all hashes that were seen.
+    fn found(shingles: &mut Shingles, words: &[String]) -> (Vec<u64>, u64, Vec<u64>) {
+        let mut seen = Vec::new();
+        let mut see = |hashes: &[u64]| seen.extend_from_slice(hashes);
+        shingles.start();
+        words.iter().for_each(|word| shingles.word(word.as_bytes(), 0, word.len(), &mut see));
+        shingles.end(&mut see);
+        let mut kept = shingles.hashes().to_vec();
+        kept.sort_unstable();
+        seen.sort_unstable();
+        seen.dedup();
+        (kept, shingles.count().0, seen)
+    }
+
+    #[test]
+    fn rolling_sums_forget_what_has_left() {
+        for ngram in [1, 2, 5, 256] {
+            let mut shingles = Shingles::new(&settings(ngram, MAX));
+            let words: Vec<_> = (0..3 * BATCH + 7).map(|i| format!("w{}", i * i % 9973)).collect();
+            let (all, _, seen) = found(&mut shingles, &words);
+            assert_eq!(all, seen);
+            for start in [0, 1, BATCH - 1, BATCH, 2 * BATCH + 3] {
+                let (one, count, _) = found(&mut shingles, &words[start..start + ngram]);
+                assert_eq!((one.len(), count), (1, 1));
+                assert!(all.contains(&one[0]), "{ngram} from {start}");
+            }
+        }
+    }
+
+    const MAX: usize = 1 << 20;
+
+    #[test]
+    fn a_sample_is_what_is_small_of_all_whatever_the_order() {
+        let mut words: Vec<_> = (0..20_000).map(|i| format!("w{i}")).collect();
+        let (all, ..) = found(&mut Shingles::new(&settings(1, MAX)), &words);
+        let mut few = Shingles::new(&settings(1, 1000));
+        let (kept, count, seen) = found(&mut few, &words);
+        words.reverse();
+        assert_eq!(found(&mut few, &words).0, kept);
+        let limit = kept.iter().map(|hash| hash & 0xffff_ffff).max().unwrap();
+        let small: Vec<_> = all.iter().copied().filter(|hash| hash & 0xffff_ffff <= limit).collect();
+        assert_eq!((&small, &seen), (&kept, &all));
+        assert!(few.count().1 && kept.len() > 400 && (18_000..22_000).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn words_are_hashed_alike_wherever_they_stand() {
+        for length in 1..50 {
+            let word = "abcdefghijklmnopqrstuvwxyz".repeat(2)[..length].to_string();
+            let inside = format!("{word}{}", "z".repeat(40));
+            assert_eq!(hash_word(7, word.as_bytes(), 0, length), hash_word(7, inside.as_bytes(), 0, length));
+            let padded = format!("{word}\0");
+            assert_ne!(
+                hash_word(7, word.as_bytes(), 0, length),
+                hash_word(7, padded.as_bytes(), 0, length + 1)
+            );
+        }
+    }
+}

@@ -5,10 +5,10 @@
 
 use icu_normalizer::{DecomposingNormalizer, DecomposingNormalizerBorrowed};
 
-use crate::characters::{Characters, DIGIT, MARK, SPACE, characters};
+use crate::characters::{DIGIT, MARK, characters};
 use crate::normalize::Normalized;
 use crate::runs::{Run, runs};
-use crate::text::Span;
+use crate::simd::{BLOCK, block_at, low_bits};
 
 static NFD: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizer::new_nfd();
 
@@ -49,7 +49,7 @@ impl Words {
         }
     }
 
-    /// Call `push` with the normalised text, start and end of each word, in order.
+    /// Call `push` with a text, start and end of each word, in order; the text is not the same for all words.
     pub fn each(&mut self, text: &str, mut push: impl FnMut(&[u8], usize, usize)) {
         let Self { normalize, lowered, simplified, redpajama } = self;
         let run = match normalize {
@@ -57,12 +57,13 @@ impl Words {
             Normalize::Space => Run::Visible,
             Normalize::Datatrove => {
                 characters().lower(text, lowered);
-                simplified.fill(lowered, characters());
-                return each_span(simplified.text.as_bytes(), &simplified.words, push);
+                return simplified.each(lowered, push);
             }
             Normalize::RedPajama => {
                 redpajama.fill(text);
-                return each_span(redpajama.bytes(), redpajama.words(), push);
+                let words = redpajama.words().iter();
+                return words
+                    .for_each(|word| push(redpajama.bytes(), word.start as usize, word.end as usize));
             }
         };
         characters().lower(text, lowered);
@@ -71,47 +72,77 @@ impl Words {
     }
 }
 
-fn each_span(text: &[u8], words: &[Span], mut push: impl FnMut(&[u8], usize, usize)) {
-    words.iter().for_each(|word| push(text, word.start as usize, word.end as usize));
-}
-
-/// What datatrove makes of a text.
+/// Words as datatrove simplifies them, one after another.
 #[derive(Debug, Default)]
 struct Simplified {
-    text: String,
-    words: Vec<Span>,
+    /// One bit for each byte of the text: a letter of ASCII.
+    letters: Vec<u64>,
     kept: String,
+    /// A word that is not in the text as it is, and zeros behind it, as hashes read 16 bytes.
+    word: Vec<u8>,
 }
 
 impl Simplified {
-    fn fill(&mut self, lowered: &str, table: &Characters) {
-        self.text.clear();
-        self.words.clear();
-        for word in lowered.split(|c| table.of(c) & SPACE != 0) {
-            let start = self.text.len();
-            self.kept.clear();
-            self.kept.extend(word.chars().filter(|&c| !is_dropped(c)));
-            let mut in_number = false;
-            let mut add = |c: char| {
-                let flags = table.of(c);
-                if flags & DIGIT != 0 {
-                    if !in_number {
-                        self.text.push('0');
-                    }
-                    in_number = true;
-                } else if flags & MARK == 0 {
-                    self.text.push(c);
-                    in_number = false;
-                }
-            };
-            if self.kept.is_ascii() {
-                self.kept.chars().for_each(&mut add);
+    fn each(&mut self, lowered: &str, mut push: impl FnMut(&[u8], usize, usize)) {
+        let bytes = lowered.as_bytes();
+        self.letters.clear();
+        self.letters.extend((0..bytes.len()).step_by(BLOCK).map(|at| block_at(bytes, at).0.letters()));
+        runs(lowered, Run::Visible, |start, end| {
+            if self.has_only_letters(start, end) {
+                return push(bytes, start, end);
+            }
+            let word = lowered.get(start..end).unwrap_or("");
+            self.word.clear();
+            if word.is_ascii() {
+                self.add_ascii(word.as_bytes());
             } else {
-                NFD.normalize_iter(self.kept.chars()).for_each(&mut add);
+                self.add_wide(word);
             }
-            if self.text.len() > start {
-                self.words.push(Span::new(start, self.text.len()));
+            let num_bytes = self.word.len();
+            if num_bytes > 0 {
+                self.word.extend([0; 16]);
+                push(&self.word, 0, num_bytes);
             }
+        });
+    }
+
+    #[inline]
+    fn has_only_letters(&self, start: usize, end: usize) -> bool {
+        let (block, place) = (start / BLOCK, start % BLOCK);
+        let of = |block: usize| self.letters.get(block).copied().unwrap_or(0);
+        // Two shifts, as one by 64 is none.
+        let letters = of(block) >> place | of(block + 1) << 1 << (BLOCK - 1 - place);
+        let all = low_bits(end - start);
+        end - start <= BLOCK && letters & all == all
+    }
+
+    fn add_ascii(&mut self, word: &[u8]) {
+        let mut in_number = false;
+        for &byte in word.iter().filter(|byte| byte.is_ascii_alphanumeric()) {
+            let is_digit = byte.is_ascii_digit();
+            if !(is_digit && in_number) {
+                self.word.push(if is_digit { b'0' } else { byte });
+            }
+            in_number = is_digit;
+        }
+    }
+
+    fn add_wide(&mut self, word: &str) {
+        let table = characters();
+        self.kept.clear();
+        self.kept.extend(word.chars().filter(|&c| !is_dropped(c)));
+        let mut in_number = false;
+        for c in NFD.normalize_iter(self.kept.chars()) {
+            let flags = table.of(c);
+            if flags & MARK != 0 {
+                continue;
+            }
+            let is_digit = flags & DIGIT != 0;
+            if !(is_digit && in_number) {
+                let c = if is_digit { '0' } else { c };
+                self.word.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            in_number = is_digit;
         }
     }
 }
@@ -152,4 +183,36 @@ fn is_dropped(c: char) -> bool {
             | '\u{ff1f}'
             | '\u{ff5e}'
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(normalize: Normalize, text: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        Words::new(normalize).each(text, |text, start, end| {
+            out.push(String::from_utf8(text[start..end].to_vec()).unwrap());
+        });
+        out
+    }
+
+    #[test]
+    fn words_do_not_depend_on_where_blocks_end() {
+        let text = "Don't, STOP\u{c9}t\u{e9}-now! 1,000.5e3 \u{2026} x\u{1c}y\0z \u{ff11}\u{661}2";
+        let expected = [
+            (Normalize::Word, "don t stop\u{e9}t\u{e9} now 1 000 5e3 x y z \u{ff11}\u{661}2"),
+            (Normalize::Space, "don't, stop\u{e9}t\u{e9}-now! 1,000.5e3 \u{2026} x y\0z \u{ff11}\u{661}2"),
+            (Normalize::Datatrove, "dont stopetenow 0e0 x yz 0"),
+            (Normalize::RedPajama, "dont stope\u{301}te\u{301}now 10005e3 \u{2026} x y\0z \u{ff11}\u{661}2"),
+        ];
+        for before in 0..140 {
+            for (normalize, words_of_text) in expected {
+                let head = "y".repeat(before);
+                let found = words(normalize, &format!("{head} {text}"));
+                let all = format!("{head} {words_of_text}");
+                assert_eq!(found, all.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>());
+            }
+        }
+    }
 }
