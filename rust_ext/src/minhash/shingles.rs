@@ -80,10 +80,10 @@ impl Shingles {
     pub fn end(&mut self, see: &mut impl FnMut(&[u64])) {
         self.flush(see);
         if (1..self.ngram as u64).contains(&self.num_items) {
-            let hash = self.hash(self.sum);
-            self.set.reserve(1);
-            self.set.insert(hash);
-            see(&[hash]);
+            self.hashes.clear();
+            self.hashes.push(self.hash(self.sum));
+            self.set.insert(&mut self.hashes);
+            see(&self.hashes);
         }
     }
 
@@ -136,9 +136,7 @@ impl Shingles {
         self.items.copy_within(num_old.., 0);
         self.items.truncate(self.items.len() - num_old);
         self.num_done = self.items.len();
-        self.set.reserve(self.hashes.len());
-        let set = &mut self.set;
-        self.hashes.retain(|&hash| set.insert(hash));
+        self.set.insert(&mut self.hashes);
         see(&self.hashes);
     }
 }
@@ -150,12 +148,15 @@ struct Set {
     /// A table of them, 0 where free; at most about half is taken.
     slots: Vec<u64>,
     max: usize,
+    max_slots: usize,
     level: u32,
 }
 
 impl Set {
     fn new(max: usize) -> Self {
-        Self { hashes: Vec::new(), slots: Vec::new(), max, level: 0 }
+        // Twice what it holds when a batch comes on top of the most that are kept, or nearly so.
+        let max_slots = (2 * max).next_power_of_two().max(4 * BATCH);
+        Self { hashes: Vec::new(), slots: Vec::new(), max, max_slots, level: 0 }
     }
 
     fn clear(&mut self) {
@@ -164,31 +165,23 @@ impl Set {
         self.level = 0;
     }
 
-    /// Make room for so many more, as far as they may be kept.
-    fn reserve(&mut self, more: usize) {
-        let most = (self.hashes.len() + more).min(self.max);
-        if 2 * most > self.slots.len() {
-            self.rebuild((2 * most).next_power_of_two().max(MIN_SLOTS));
+    /// Take up a batch; leave in it what may be new: all that is not kept, and what is seen for the first time.
+    fn insert(&mut self, batch: &mut Vec<u64>) {
+        let most = 2 * (self.hashes.len() + batch.len());
+        if most > self.slots.len() && self.slots.len() < self.max_slots {
+            self.rebuild(most.next_power_of_two().clamp(MIN_SLOTS, self.max_slots));
         }
-    }
-
-    /// Whether the hash may be new: true for every one that is not kept.
-    #[inline]
-    fn insert(&mut self, hash: u64) -> bool {
-        if !is_kept(hash, self.level) {
-            return true;
-        }
-        if !put(&mut self.slots, hash) {
-            return false;
-        }
-        self.hashes.push(hash);
-        while self.hashes.len() > self.max {
-            self.level += 1;
-            let level = self.level;
-            self.hashes.retain(|&hash| is_kept(hash, level));
+        let (slots, level) = (&mut self.slots, self.level);
+        batch.retain(|&hash| !is_kept(hash, level) || put(slots, hash));
+        self.hashes.extend(batch.iter().filter(|&&hash| is_kept(hash, level)));
+        if self.hashes.len() > self.max {
+            while self.hashes.len() > self.max {
+                self.level += 1;
+                let level = self.level;
+                self.hashes.retain(|&hash| is_kept(hash, level));
+            }
             self.rebuild(self.slots.len());
         }
-        true
     }
 
     fn rebuild(&mut self, num_slots: usize) {
