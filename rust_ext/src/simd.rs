@@ -3,8 +3,8 @@
 //! On x86-64 with SSE2, which every such machine has, so that nothing is chosen at run time; elsewhere with
 //! plain loops. Both give the same bits. About 20 instructions a class and block.
 //!
-//! And least values of many hash functions, eight at a time with AVX2, which is chosen at run time: three times as
-//! fast as with SSE2, which has no 32-bit multiplication.
+//! And least values of many hash functions, with AVX2 where the machine has it, which is found out at run time: 4 ns
+//! for 128 functions, 35 with SSE2, which multiplies no 32-bit numbers and has no least of unsigned ones.
 
 /// Bytes in a block.
 pub const BLOCK: usize = 64;

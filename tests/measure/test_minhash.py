@@ -303,11 +303,20 @@ def sets_of(rng: random.Random, similarity: float, size: int) -> tuple[str, str]
     return " ".join(names[:shared] + rest[:half]), " ".join(names[:shared] + rest[half:])
 
 
+# Deviation over that of independent slots, at most and at least; that of 300 values is known within 4 %.
+ERRORS = [
+    ("fast", 1000, 0.85, 1.02),
+    ("fast", 60, 0.6, 0.8),
+    ("classic", 1000, 0.88, 1.12),
+    ("classic", 60, 0.88, 1.12),
+]
+
+
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.8])
-@pytest.mark.parametrize(
-    ("sketch", "size"), [("fast", 1000), ("fast", 60), ("classic", 1000), ("classic", 60)]
-)
-def test_estimates_have_no_bias_and_the_error_of_theory(sketch: str, size: int, similarity: float) -> None:
+@pytest.mark.parametrize(("sketch", "size", "least", "most"), ERRORS)
+def test_estimates_have_no_bias_and_the_error_of_theory(
+    sketch: str, size: int, least: float, most: float, similarity: float
+) -> None:
     rng, num_pairs, num_hashes = random.Random(3), 300, 128
     stage = build(MinHash, {"ngram": 1, "sketch": sketch, "num_hashes": num_hashes})
     pairs = [sets_of(rng, similarity, size) for _ in range(num_pairs)]
@@ -315,10 +324,7 @@ def test_estimates_have_no_bias_and_the_error_of_theory(sketch: str, size: int, 
     found = _rust.signature_similarity(left, right).to_pylist()
     theory = math.sqrt(similarity * (1 - similarity) / num_hashes)
     assert abs(statistics.mean(found) - similarity) < 4 * theory / math.sqrt(num_pairs)
-    # The deviation of 300 values is known within 4 %; that of fast sketching is below theory on short sets.
-    assert statistics.pstdev(found) < (1.12 if sketch == "classic" else 1.08) * theory
-    if sketch == "classic":
-        assert statistics.pstdev(found) > 0.88 * theory
+    assert least * theory < statistics.pstdev(found) < most * theory
 
 
 WIDTHS = st.sampled_from([1, 2, 3, 7, 16])

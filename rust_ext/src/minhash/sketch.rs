@@ -9,7 +9,7 @@
 //! the rounds from k on the rank is the upper 21 bits of the hash. In round r > 0 the hash is `fold(hash ^ a_r, b_r)`.
 //!
 //! `classic` has a function for each slot: the least `a_j x + b_j` modulo 2^32, x the upper half of a hash. k steps
-//! for each shingle, eight or four at a time.
+//! for each shingle, many at a time.
 //!
 //! Numbers a and b, by turns, are splitmix64's from the seed, after the one that is the key of shingles; b_r is made
 //! odd, and so is a_j.
