@@ -3,8 +3,9 @@
 //! On x86-64 with SSE2, which every such machine has, so that nothing is chosen at run time; elsewhere with
 //! plain loops. Both give the same bits. About 20 instructions a class and block.
 //!
-//! And least values of many hash functions, with AVX2 where the machine has it, which is found out at run time: 4 ns
-//! for 128 functions, 35 with SSE2, which multiplies no 32-bit numbers and has no least of unsigned ones.
+//! And least values of many hash functions, with AVX2 where the machine has it, which is found out at run
+//! time: 4 ns for 128 functions, 35 with SSE2, which multiplies no 32-bit numbers and has no least of
+//! unsigned ones.
 
 /// Bytes in a block.
 pub const BLOCK: usize = 64;
@@ -157,8 +158,8 @@ mod sse2 {
             unsafe { within(&self.0, b'a', b'z', 0x20) }
         }
 
-        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
-        /// case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in
+        /// lower case, in either case.
         #[inline]
         #[must_use]
         pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
@@ -270,8 +271,8 @@ mod portable {
             self.mask(|byte| byte.is_ascii_alphabetic())
         }
 
-        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
-        /// case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in
+        /// lower case, in either case.
         #[must_use]
         pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
             let found = self.0.iter().zip(&next.0).map(|(&a, &b)| pairs.contains(&(a | 0x20, b | 0x20)));

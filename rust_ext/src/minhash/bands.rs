@@ -10,12 +10,14 @@ use crate::ngram::hash;
 const SLOT_BYTES: usize = 4;
 const KEY_BYTES: usize = 8;
 
-/// The keys of `num_bands` bands of `num_rows` slots each, 8 bytes a key, little-endian; null where a signature is.
+/// The keys of `num_bands` bands of `num_rows` slots each, 8 bytes a key, little-endian; null where a
+/// signature is.
 ///
 /// A key is `hash(number of the band, its slots)`; slots beyond the last band play no part.
 ///
 /// # Errors
-/// `Error::Config` for bands that the signatures have no slots for, `Error::Data` for values that are no signatures.
+/// `Error::Config` for bands that the signatures have no slots for, `Error::Data` for values that are no
+/// signatures.
 pub fn band_keys(
     signatures: &FixedSizeBinaryArray,
     num_bands: usize,
@@ -25,7 +27,7 @@ pub fn band_keys(
     let needed = num_bands.checked_mul(num_rows).filter(|&needed| (1..=num_slots).contains(&needed));
     if needed.is_none() {
         return Err(Error::Config(format!(
-            "bands times rows are from 1 to {num_slots}, the slots of a signature, not: {num_bands} times {num_rows}"
+            "bands times rows are from 1 to {num_slots}, the slots there are, not: {num_bands} times {num_rows}"
         )));
     }
     // Not more than twice the bytes of a signature.

@@ -1,12 +1,13 @@
 //! MinHash signatures (Broder 1997): how alike two texts are, from a few hundred bytes for each.
 //!
-//! A text is normalised into words ([`words`]); its shingles are the different runs of n words, or of n characters
-//! of its words with one space between them, each a hash of 64 bits ([`shingles`]). A sketch keeps `num_hashes`
-//! slots of 32 bits ([`sketch`]); the share of slots that two texts have in common estimates the Jaccard similarity
-//! of their sets of shingles, with a standard deviation of at most sqrt(J (1 - J) / num_hashes).
+//! A text is normalised into words ([`words`]); its shingles are the different runs of n words, or of n
+//! characters of its words with one space between them, each a hash of 64 bits ([`shingles`]). A sketch keeps
+//! `num_hashes` slots of 32 bits ([`sketch`]); the share of slots that two texts have in common estimates the
+//! Jaccard similarity of their sets of shingles, with a standard deviation of at most sqrt(J (1 - J) /
+//! num_hashes).
 //!
-//! All hashes are pinned: two multiplications of 64 bits, both halves of the product ([`fold`]). They are no defence
-//! against texts that are made to collide, as those of no other MinHash are.
+//! All hashes are pinned: two multiplications of 64 bits, both halves of the product ([`fold`]). They are no
+//! defence against texts that are made to collide, as those of no other MinHash are.
 //!
 //! Not here: candidates and their verification; [`bands`] has the keys that candidates share.
 

@@ -1,14 +1,15 @@
 //! The set of shingles of a text, as hashes.
 //!
-//! A word's hash takes up 16 bytes at a time: `state = fold(state ^ low, high ^ F0)` from `state = key ^ length`, the
-//! last ones filled up with zeros, then `fold(state, F1)`. A character's hash is `fold(fold(key ^ code point, F0), F1)`.
-//! A shingle's is `fold(sum of hash_i * BASE^(n - 1 - i) ^ key, F1)`, 1 where that is 0; the sum rolls. Texts of fewer
-//! words or characters than n are one shingle.
+//! A word's hash takes up 16 bytes at a time: `state = fold(state ^ low, high ^ F0)` from `state = key ^
+//! length`, the last ones filled up with zeros, then `fold(state, F1)`. A character's hash is `fold(fold(key
+//! ^ code point, F0), F1)`. A shingle's is `fold(sum of hash_i * BASE^(n - 1 - i) ^ key, F1)`, 1 where that
+//! is 0; the sum rolls. Texts of fewer words or characters than n are one shingle.
 //!
-//! Shingles are a set: a table holds each once. Beyond `max_shingles` different ones only those are kept whose lower
-//! half is below 2^32 / 2^level, with the least level that fits: the same shingles whatever their order, and those that
-//! two texts share are kept in both. Their number times 2^level estimates how many there are, with a relative
-//! standard deviation of about 1 / sqrt(max_shingles / 2). Sketches see every shingle nevertheless.
+//! Shingles are a set: a table holds each once. Beyond `max_shingles` different ones only those are kept
+//! whose lower half is below 2^32 / 2^level, with the least level that fits: the same shingles whatever their
+//! order, and those that two texts share are kept in both. Their number times 2^level estimates how many
+//! there are, with a relative standard deviation of about 1 / sqrt(max_shingles / 2). Sketches see every
+//! shingle nevertheless.
 
 use super::{FACTORS, Numbers, Settings, Unit, fold};
 
@@ -61,7 +62,8 @@ impl Shingles {
         (self.num_done, self.sum, self.num_items) = (0, 0, 0);
     }
 
-    /// Take up the word from `start` to `end` of `text`; `see` gets all hashes in batches, some of them again.
+    /// Take up the word from `start` to `end` of `text`; `see` gets all hashes in batches, some of them
+    /// again.
     #[inline]
     pub fn word(&mut self, text: &[u8], start: usize, end: usize, see: &mut impl FnMut(&[u64])) {
         match self.unit {
@@ -165,7 +167,8 @@ impl Set {
         self.level = 0;
     }
 
-    /// Take up a batch; leave in it what may be new: all that is not kept, and what is seen for the first time.
+    /// Take up a batch; leave in it what may be new: all that is not kept, and what is seen for the first
+    /// time.
     fn insert(&mut self, batch: &mut Vec<u64>) {
         let most = 2 * (self.hashes.len() + batch.len());
         if most > self.slots.len() && self.slots.len() < self.max_slots {

@@ -1,18 +1,19 @@
 //! Slots of a signature from the hashes of shingles.
 //!
-//! `fast` is fast similarity sketching (Dahlgaard, Knudsen and Thorup 2017, arXiv:1704.04370). A shingle falls into one
-//! slot, and the least that falls there fills it; while slots are empty, another round with other hash functions fills
-//! only those; in rounds k to 2k each shingle falls into the slot of the round, so that all are filled. One step for
-//! each shingle of long texts, k ln k for short ones; error below that of k independent functions, as slots share out
-//! the shingles. A shingle falls by the upper half of its hash, times k: the upper half of the product is the slot, the
-//! upper 21 bits of its lower half are the rank; the lower half of the hash is what the slot keeps and decides ties. In
-//! the rounds from k on the rank is the upper 21 bits of the hash. In round r > 0 the hash is `fold(hash ^ a_r, b_r)`.
+//! `fast` is fast similarity sketching (Dahlgaard, Knudsen and Thorup 2017, arXiv:1704.04370). A shingle
+//! falls into one slot, and the least that falls there fills it; while slots are empty, another round with
+//! other hash functions fills only those; in rounds k to 2k each shingle falls into the slot of the round, so
+//! that all are filled. One step for each shingle of long texts, k ln k for short ones; error below that of k
+//! independent functions, as slots share out the shingles. A shingle falls by the upper half of its hash,
+//! times k: the upper half of the product is the slot, the upper 21 bits of its lower half are the rank; the
+//! lower half of the hash is what the slot keeps and decides ties. In the rounds from k on the rank is the
+//! upper 21 bits of the hash. In round r > 0 the hash is `fold(hash ^ a_r, b_r)`.
 //!
-//! `classic` has a function for each slot: the least `a_j x + b_j` modulo 2^32, x the upper half of a hash. k steps
-//! for each shingle, many at a time.
+//! `classic` has a function for each slot: the least `a_j x + b_j` modulo 2^32, x the upper half of a hash. k
+//! steps for each shingle, many at a time.
 //!
-//! Numbers a and b, by turns, are splitmix64's from the seed, after the one that is the key of shingles; b_r is made
-//! odd, and so is a_j.
+//! Numbers a and b, by turns, are splitmix64's from the seed, after the one that is the key of shingles; b_r
+//! is made odd, and so is a_j.
 
 use super::{MAX_HASHES, Method, Numbers, Settings, fold};
 use crate::simd::multiply_add_min;

@@ -1,7 +1,7 @@
 //! How text becomes words before it is cut into shingles.
 //!
-//! Lower case and classes of characters are those of Python 3.11. For ASCII, lowering copies at memory speed and
-//! words are found 64 bytes at a time.
+//! Lower case and classes of characters are those of Python 3.11. For ASCII, lowering copies at memory speed
+//! and words are found 64 bytes at a time.
 
 use icu_normalizer::{DecomposingNormalizer, DecomposingNormalizerBorrowed};
 
@@ -20,11 +20,11 @@ pub enum Normalize {
     Word,
     /// Lower case; words are what white space separates.
     Space,
-    /// As datatrove simplifies text: lower case, without punctuation, control characters and, after NFD, marks; every
-    /// run of digits is one 0. Words are what white space separates.
+    /// As datatrove simplifies text: lower case, without punctuation, control characters and, after NFD,
+    /// marks; every run of digits is one 0. Words are what white space separates.
     Datatrove,
-    /// RedPajama-V2's normalised content: without ASCII punctuation, lower case, NFD; words are what white space
-    /// separates.
+    /// RedPajama-V2's normalised content: without ASCII punctuation, lower case, NFD; words are what white
+    /// space separates.
     RedPajama,
 }
 
