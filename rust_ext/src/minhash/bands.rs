@@ -27,7 +27,7 @@ pub fn band_keys(
     let needed = num_bands.checked_mul(num_rows).filter(|&needed| (1..=num_slots).contains(&needed));
     if needed.is_none() {
         return Err(Error::Config(format!(
-            "bands times rows are from 1 to {num_slots}, the slots there are, not: {num_bands} times {num_rows}"
+            "bands times rows are from 1 to {num_slots} slots, not: {num_bands} times {num_rows}"
         )));
     }
     // Not more than twice the bytes of a signature.
