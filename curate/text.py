@@ -38,33 +38,40 @@ class NativeSpec:
     """Settings of fastText models, each one canonical JSON object."""
     linears: tuple[str, ...] = ()
     """Settings of hashed linear models, each one canonical JSON object."""
+    minhash: str | None = None
+    """Settings of signatures, one canonical JSON object; None makes none."""
 
     @staticmethod
     def union(specs: Iterable["NativeSpec"]) -> "NativeSpec":
         """Join specs into that of one pass.
 
         Raises:
-            ConfigError: Two specs split words in different ways.
+            ConfigError: Two specs split words in different ways, or want different signatures.
         """
         groups: frozenset[str] = frozenset()
         tokens: dict[str, None] = {}
         models: dict[str, None] = {}
         linears: dict[str, None] = {}
         modes: set[WordMode] = set()
+        signatures: set[str] = set()
         for spec in specs:
             groups |= spec.groups
             tokens.update(dict.fromkeys(spec.tokens))
             models.update(dict.fromkeys(spec.models))
             linears.update(dict.fromkeys(spec.linears))
             modes |= {spec.words} if spec.words else set()
+            signatures |= {spec.minhash} if spec.minhash else set()
         if len(modes) > 1:
             raise ConfigError(f"one pass splits words in one way only: {', '.join(sorted(modes))}")
+        if len(signatures) > 1:
+            raise ConfigError(f"one pass makes signatures of one kind only: {' '.join(sorted(signatures))}")
         return NativeSpec(
             groups=groups,
             words=next(iter(modes), None),
             tokens=tuple(tokens),
             models=tuple(models),
             linears=tuple(linears),
+            minhash=next(iter(signatures), None),
         )
 
     def to_json(self) -> str:
@@ -73,6 +80,8 @@ class NativeSpec:
             name: [json.loads(settings) for settings in values]
             for name, values in (("tokens", self.tokens), ("models", self.models), ("linears", self.linears))
         }
+        if self.minhash is not None:
+            parts["minhash"] = json.loads(self.minhash)
         return json.dumps({"groups": sorted(self.groups), "words": self.words or "uax29", **parts})
 
 

@@ -6,11 +6,12 @@ from curate.measure.fasttext import FastText
 from curate.measure.hashed_linear import HashedLinear
 from curate.measure.heuristics import Heuristics
 from curate.measure.language import Language
+from curate.measure.minhash import MinHash
 from curate.measure.stage import StageModel
 from curate.measure.tokens import Tokens
 
 STAGES: dict[str, type[StageModel]] = {
-    stage.kind: stage for stage in (Classifier, HashedLinear, Heuristics, Language, Tokens)
+    stage.kind: stage for stage in (Classifier, HashedLinear, Heuristics, Language, MinHash, Tokens)
 }
 """Stages that a recipe names under `measure:`; `document` is always measured."""
 
@@ -22,6 +23,7 @@ __all__ = [
     "HashedLinear",
     "Heuristics",
     "Language",
+    "MinHash",
     "StageModel",
     "Tokens",
 ]

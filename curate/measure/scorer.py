@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "fineweb",
         "gopher",
         "input",
+        "minhash",
         "redpajama",
         "tokens",
         "transform",

@@ -3,6 +3,7 @@
 //! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
 
 pub mod c4;
+pub mod characters;
 pub mod document;
 pub mod edits;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod gopher;
 pub mod hash;
 pub mod linear;
 pub mod measure;
+pub mod minhash;
 pub mod ngram;
 pub mod normalize;
 pub mod phrases;
@@ -22,6 +24,7 @@ mod python;
 pub mod redpajama;
 pub mod repeats;
 pub mod repetition;
+pub mod runs;
 pub mod sample;
 pub mod script;
 pub mod seams;

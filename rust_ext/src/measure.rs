@@ -24,6 +24,7 @@ use crate::fasttext::tokens::{Token, split};
 use crate::fineweb::FineWeb;
 use crate::gopher::Gopher;
 use crate::linear::Linear;
+use crate::minhash::{self, MinHash};
 use crate::pool;
 use crate::redpajama::RedPajama;
 use crate::text::{MAX_TEXT_BYTES, Reads, Segments, Split, Views, WordMode, splitter};
@@ -78,6 +79,9 @@ pub struct Spec {
     /// Settings of the hashed linear models, one object each.
     #[serde(default)]
     pub linears: Vec<serde_json::Value>,
+    /// Settings of signatures; none are made without.
+    #[serde(default)]
+    pub minhash: Option<serde_json::Value>,
 }
 
 impl Spec {
@@ -120,6 +124,10 @@ impl Spec {
         for settings in &self.linears {
             let linear = Linear::new(settings, words == WordMode::Uax29 && !is_given)?;
             makers.push(Box::new(move || Box::new(linear.group())));
+        }
+        if let Some(settings) = &self.minhash {
+            let settings = minhash::Settings::new(settings)?;
+            makers.push(Box::new(move || Box::new(MinHash::new(&settings))));
         }
         Ok(makers)
     }

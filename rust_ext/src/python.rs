@@ -10,6 +10,7 @@ use pyo3::types::PyType;
 
 use crate::error::{Error, Result};
 use crate::fasttext::train;
+use crate::minhash::bands;
 use crate::tokens::Tokenizer;
 use crate::{c4, edits, fasttext, hash, measure, sample, words};
 
@@ -197,6 +198,29 @@ fn order_keys(py: Python<'_>, values: PyArrowType<ArrayData>) -> PyResult<PyArro
     leave(py, || Ok(sample::order_keys(&values))).map(wrap)
 }
 
+/// Keys of bands of signatures. See `minhash::bands::band_keys`.
+#[pyfunction]
+fn band_keys(
+    py: Python<'_>,
+    signatures: PyArrowType<ArrayData>,
+    num_bands: usize,
+    num_rows: usize,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let signatures = downcast(py, "signatures", signatures)?;
+    leave(py, || bands::band_keys(&signatures, num_bands, num_rows)).map(wrap)
+}
+
+/// Share of equal slots, pair by pair. See `minhash::bands::signature_similarity`.
+#[pyfunction]
+fn signature_similarity(
+    py: Python<'_>,
+    a: PyArrowType<ArrayData>,
+    b: PyArrowType<ArrayData>,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let (a, b) = (downcast(py, "a", a)?, downcast(py, "b", b)?);
+    leave(py, || bands::signature_similarity(&a, &b)).map(wrap)
+}
+
 /// A training of a fastText classifier, in steps. See `fasttext::train::Trainer`.
 #[pyclass]
 struct FastTextTrainer(train::Trainer);
@@ -236,9 +260,9 @@ mod _rust {
 
     #[pymodule_export]
     use super::{
-        FastTextTrainer, Hasher, apply_edits, blake3_hex, c4_edits, count_sentences, describe_model,
-        gumbel_keys, hash_file, hash_uniform, is_native_tokenizer, log_weights, measure_texts, measure_words,
-        order_keys, split_words,
+        FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,
+        describe_model, gumbel_keys, hash_file, hash_uniform, is_native_tokenizer, log_weights,
+        measure_texts, measure_words, order_keys, signature_similarity, split_words,
     };
 
     #[pymodule_init]

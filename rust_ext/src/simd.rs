@@ -2,6 +2,10 @@
 //!
 //! On x86-64 with SSE2, which every such machine has, so that nothing is chosen at run time; elsewhere with
 //! plain loops. Both give the same bits. About 20 instructions a class and block.
+//!
+//! And least values of many hash functions, with AVX2 where the machine has it, which is found out at run
+//! time: 4 ns for 128 functions, 35 with SSE2, which multiplies no 32-bit numbers and has no least of
+//! unsigned ones.
 
 /// Bytes in a block.
 pub const BLOCK: usize = 64;
@@ -45,6 +49,61 @@ pub fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
     let (sum, over) = a.overflowing_add(b);
     let (sum, over_again) = sum.overflowing_add(u64::from(carry));
     (sum, over | over_again)
+}
+
+/// Make each slot the least of itself and `factor * value + term` over all values, modulo 2^32.
+///
+/// With AVX2 where the machine has it; the loop is the same, so the slots are.
+pub fn multiply_add_min(slots: &mut [u32], factors: &[u32], terms: &[u32], values: &[u32]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::multiply_add_min(slots, factors, terms, values) {
+        return;
+    }
+    multiply_add_min_loop(slots, factors, terms, values);
+}
+
+/// Slots whose least so far stays in registers.
+const LANES: usize = 32;
+
+#[inline(always)]
+fn multiply_add_min_loop(slots: &mut [u32], factors: &[u32], terms: &[u32], values: &[u32]) {
+    let (full, rest) = slots.as_chunks_mut::<LANES>();
+    let (full_factors, factors) = factors.as_chunks::<LANES>();
+    let (full_terms, terms) = terms.as_chunks::<LANES>();
+    for ((slots, factors), terms) in full.iter_mut().zip(full_factors).zip(full_terms) {
+        let mut least = *slots;
+        for &value in values {
+            for ((least, &factor), &term) in least.iter_mut().zip(factors).zip(terms) {
+                *least = value.wrapping_mul(factor).wrapping_add(term).min(*least);
+            }
+        }
+        *slots = least;
+    }
+    for ((slot, &factor), &term) in rest.iter_mut().zip(factors).zip(terms) {
+        *slot = values
+            .iter()
+            .fold(*slot, |least, &value| value.wrapping_mul(factor).wrapping_add(term).min(least));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "what needs AVX2 may be called only where the machine has it")]
+mod avx2 {
+    /// Whether the machine has AVX2, and then it is done.
+    #[inline]
+    pub fn multiply_add_min(slots: &mut [u32], factors: &[u32], terms: &[u32], values: &[u32]) -> bool {
+        let has_avx2 = std::arch::is_x86_feature_detected!("avx2");
+        if has_avx2 {
+            // SAFETY: the machine has AVX2.
+            unsafe { with_avx2(slots, factors, terms, values) };
+        }
+        has_avx2
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn with_avx2(slots: &mut [u32], factors: &[u32], terms: &[u32], values: &[u32]) {
+        super::multiply_add_min_loop(slots, factors, terms, values);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -99,8 +158,8 @@ mod sse2 {
             unsafe { within(&self.0, b'a', b'z', 0x20) }
         }
 
-        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
-        /// case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in
+        /// lower case, in either case.
         #[inline]
         #[must_use]
         pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
@@ -212,8 +271,8 @@ mod portable {
             self.mask(|byte| byte.is_ascii_alphabetic())
         }
 
-        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in lower
-        /// case, in either case.
+        /// Bytes that are, with those of `next` in the same place, one of the pairs: ASCII letters given in
+        /// lower case, in either case.
         #[must_use]
         pub fn any_pair<const N: usize>(&self, next: &Self, pairs: [(u8, u8); N]) -> u64 {
             let found = self.0.iter().zip(&next.0).map(|(&a, &b)| pairs.contains(&(a | 0x20, b | 0x20)));
@@ -256,6 +315,26 @@ mod tests {
             for last in [round, round.saturating_add(9), 255] {
                 assert_eq!(fast.within(round, last), slow.within(round, last));
             }
+        }
+    }
+
+    #[test]
+    fn least_values_are_those_of_one_function_after_the_other() {
+        let numbers = |count: usize, salt: u32| {
+            let from = |i: u32| (i + salt).wrapping_mul(2_654_435_761).rotate_left(i % 32);
+            (0..count as u32).map(from).collect::<Vec<u32>>()
+        };
+        for (num_slots, num_values) in [(1, 1), (31, 5), (32, 0), (33, 300), (128, 77), (286, 9)] {
+            let (factors, terms) = (numbers(num_slots, 3), numbers(num_slots, 99));
+            let values = numbers(num_values, 7);
+            let expected: Vec<u32> = (factors.iter().zip(&terms))
+                .map(|(&a, &b)| values.iter().map(|x| x.wrapping_mul(a).wrapping_add(b)).min())
+                .map(|least| least.unwrap_or(u32::MAX))
+                .collect();
+            let (mut found, mut plain) = (vec![u32::MAX; num_slots], vec![u32::MAX; num_slots]);
+            multiply_add_min(&mut found, &factors, &terms, &values);
+            multiply_add_min_loop(&mut plain, &factors, &terms, &values);
+            assert_eq!((&found, &plain), (&expected, &expected));
         }
     }
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arrow_array::ArrayRef;
 use arrow_array::builder::Float64Builder;
 
-use super::characters::characters;
 use super::file::{Aggregate, Model, Tokens};
 use super::grams::Grams;
-use super::tokens::word_punct;
+use crate::characters::characters;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::measure::Signals;
+use crate::runs::word_punct;
 use crate::text::{Reads, Span, Views};
 use crate::uax29;
 

@@ -7,12 +7,10 @@
 //!
 //! Not here: fitting, which is Python's.
 
-mod characters;
 mod file;
 mod grams;
 mod group;
 mod memo;
-mod tokens;
 
 pub use file::Model;
 pub use group::{Linear, Sums};

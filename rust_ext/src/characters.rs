@@ -15,6 +15,10 @@ use crate::simd::{BLOCK, block_at};
 pub const WORD: u8 = 1;
 /// `\s`.
 pub const SPACE: u8 = 2;
+/// A decimal digit, `\d`.
+pub const DIGIT: u8 = 32;
+/// A mark that takes up no space, category Mn.
+pub const MARK: u8 = 64;
 /// Has case, for the final sigma.
 const CASED: u8 = 4;
 /// Is looked through, for the final sigma.
@@ -47,11 +51,13 @@ impl Characters {
         let mut flags = vec![0; NUM_CODES].into_boxed_slice();
         let known = r"&&\p{Age:14.0}]";
         mark(&mut flags, &format!(r"[[\p{{L}}\p{{N}}_]{known}"), WORD);
+        mark(&mut flags, &format!(r"[\p{{Nd}}{known}"), DIGIT);
+        mark(&mut flags, &format!(r"[\p{{Mn}}{known}"), MARK);
         mark(&mut flags, &format!(r"[\p{{Cased}}{known}"), CASED);
         mark(&mut flags, &format!(r"[\p{{Case_Ignorable}}{known}"), IGNORABLE);
         mark(&mut flags, &format!(r"[\p{{Any}}{known}"), LOWERS);
         if let Some(flags) = flags.get_mut(LATER_SEEN as usize) {
-            *flags |= IGNORABLE;
+            *flags |= IGNORABLE | MARK;
         }
         for (code, flags) in (0u32..).zip(&mut flags) {
             let Some(c) = char::from_u32(code) else { continue };
@@ -65,7 +71,7 @@ impl Characters {
         Self { flags }
     }
 
-    /// `WORD` and `SPACE` of a character.
+    /// `WORD`, `SPACE`, `DIGIT` and `MARK` of a character, among others.
     #[inline]
     #[must_use]
     pub fn of(&self, c: char) -> u8 {
@@ -148,6 +154,7 @@ mod tests {
     fn every_flag_has_as_many_characters_as_in_python() {
         let count = |flag: u8| characters().flags.iter().filter(|&&flags| flags & flag != 0).count();
         assert_eq!((count(WORD), count(SPACE), count(LOWERS)), (133_548, 29, 1_433));
+        assert_eq!((count(DIGIT), count(MARK)), (660, 1_950));
     }
 
     #[test]

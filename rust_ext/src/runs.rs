@@ -1,7 +1,41 @@
-//! DSIR's tokens of a text, found 64 bytes at a time.
+//! Runs of characters as Python's `re` finds them, 64 bytes at a time: `\w+`, `\S+`, and DSIR's tokens.
 
-use super::characters::{SPACE, WORD, characters};
+use crate::characters::{SPACE, WORD, characters};
 use crate::simd::{BLOCK, Block, block_at, low_bits};
+
+/// What runs are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Word characters, `\w+`.
+    Words,
+    /// All but white space, `\S+`.
+    Visible,
+}
+
+/// Call `push` with start and end of each run, in order.
+pub fn runs(text: &str, run: Run, mut push: impl FnMut(usize, usize)) {
+    let bytes = text.as_bytes();
+    let (mut before, mut start) = (0, 0);
+    for at in (0..bytes.len()).step_by(BLOCK) {
+        let (words, spaces, inside) = classes(text, at);
+        let members = inside & if run == Run::Words { words } else { !spaces };
+        let mut changes = members ^ (members << 1 | before);
+        before = members >> (BLOCK - 1);
+        while changes != 0 {
+            let place = changes.trailing_zeros() as usize;
+            if members >> place & 1 == 1 {
+                start = at + place;
+            } else {
+                push(start, at + place);
+            }
+            changes &= changes - 1;
+        }
+    }
+    // A run that ends inside a block was pushed there.
+    if before == 1 {
+        push(start, bytes.len());
+    }
+}
 
 /// Call `push` with start and end of each match of Python's `\w+|[^\w\s]+`, in order.
 pub fn word_punct(text: &str, mut push: impl FnMut(usize, usize)) {
@@ -9,14 +43,7 @@ pub fn word_punct(text: &str, mut push: impl FnMut(usize, usize)) {
     let (mut word_before, mut mark_before) = (0, 0);
     let mut open = None;
     for at in (0..bytes.len()).step_by(BLOCK) {
-        let (block, num_bytes) = block_at(bytes, at);
-        let (mut words, mut spaces) = ascii_classes(&block);
-        if block.high() != 0 {
-            let (more_words, more_spaces) = wide_classes(text, at, block.high());
-            (words, spaces) = (words | more_words, spaces | more_spaces);
-        }
-        // What follows the end is zeros.
-        let inside = low_bits(num_bytes);
+        let (words, spaces, inside) = classes(text, at);
         let marks = !words & !spaces & inside;
         let tokens = words | marks;
         let mut changes = (words ^ (words << 1 | word_before)) | (marks ^ (marks << 1 | mark_before));
@@ -36,6 +63,18 @@ pub fn word_punct(text: &str, mut push: impl FnMut(usize, usize)) {
     if let Some(start) = open {
         push(start, bytes.len());
     }
+}
+
+/// Word characters and spaces of the block at `at`, and its bytes that are the text's: zeros follow the end.
+#[inline]
+fn classes(text: &str, at: usize) -> (u64, u64, u64) {
+    let (block, num_bytes) = block_at(text.as_bytes(), at);
+    let (mut words, mut spaces) = ascii_classes(&block);
+    if block.high() != 0 {
+        let (more_words, more_spaces) = wide_classes(text, at, block.high());
+        (words, spaces) = (words | more_words, spaces | more_spaces);
+    }
+    (words, spaces, low_bits(num_bytes))
 }
 
 #[inline]
@@ -89,6 +128,21 @@ mod tests {
                 let expected = [head.as_str(), "a\u{e9}_1", "...\u{2026}", "\u{4e2d}", "-"];
                 assert_eq!(words, expected[usize::from(before == 0)..], "{text:?}");
             }
+        }
+    }
+
+    #[test]
+    fn runs_are_the_tokens_of_one_kind_wherever_blocks_end() {
+        for before in 0..140 {
+            let text = format!("{} a\u{e9}_1..\u{2026}x\u{3000}-{}", "y".repeat(before), "z".repeat(before));
+            let of = |run| {
+                let mut out = Vec::new();
+                runs(&text, run, |start, end| out.push(&text[start..end]));
+                out
+            };
+            let words = found(&text).into_iter().filter(|token| token.starts_with(char::is_alphanumeric));
+            assert_eq!(of(Run::Words), words.collect::<Vec<_>>());
+            assert_eq!(of(Run::Visible), text.split_whitespace().collect::<Vec<_>>());
         }
     }
 
