@@ -63,10 +63,10 @@ class TrainedModel:
             f"ROC AUC      {_number(auc['value'])} ({_number(auc['low'])} to {_number(auc['high'])})"
         )
         if threshold["found"] is not None:
+            asked, kept = (100 * share for share in (threshold["keep_frac"], threshold["found"]["kept_frac"]))
             lines.append(
-                f"threshold    {threshold['found']['threshold']:.6g} keeps "
-                f"{100 * threshold['keep_frac']:g} % or more of the text of {threshold['of']}: {100 * threshold['found']['kept_frac']:.1f} % of "
-                f"{threshold['num_docs']:,} documents"
+                f"threshold    {threshold['found']['threshold']:.6g} keeps {asked:g} % or more of the text "
+                f"of {threshold['of']}: {kept:.1f} % of {threshold['num_docs']:,} documents"
             )
         state = "trained" if self.is_new else "found, its settings and inputs are the same"
         return "\n".join([*lines, f"model: {self.path} ({state})", f"card: {self.card_path}"])

@@ -246,8 +246,9 @@ def test_a_model_that_is_replaced_during_a_run_is_an_error(
     real = pipeline_measure.measure_piece
 
     def replaced(session: Any, entry: Any, missing: list[str]) -> int:
+        num_bytes = real(session, entry, missing)
         path.write_bytes((folder / "two.bin").read_bytes())
-        return real(session, entry, missing)
+        return num_bytes
 
     monkeypatch.setattr(pipeline_measure, "measure_piece", replaced)
     run = curate.run(recipe, write=False)
