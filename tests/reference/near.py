@@ -121,3 +121,34 @@ def clusters(num_nodes: int, edges: Iterable[tuple[int, int, float]]) -> list[di
             }
         )
     return rows
+
+
+def choose_keepers(
+    docs: list[tuple[int, int, int]], edges: Iterable[tuple[int, int, float]], connected: bool
+) -> list[tuple[int, int, float | None]]:
+    """Every dropped document with its keeper and their similarity; `docs` are of cluster, document, node."""
+    similarities: dict[tuple[int, int], float] = {}
+    for a, b, similarity in edges:
+        for pair in ((a, b), (b, a)):
+            similarities[pair] = max(similarity, similarities.get(pair, similarity))
+
+    def alike(a: int, b: int) -> float | None:
+        return 1.0 if a == b else similarities.get((a, b))
+
+    dropped = []
+    for cluster in sorted({cluster for cluster, _, _ in docs}):
+        kept: list[tuple[int, int]] = []
+        for _, doc, node in (row for row in docs if row[0] == cluster):
+            if connected and kept:
+                dropped.append((doc, kept[0][0], alike(kept[0][1], node)))
+                continue
+            found = [(keeper, alike(other, node)) for keeper, other in kept]
+            near = [
+                (similarity, -rank, keeper) for rank, (keeper, similarity) in enumerate(found) if similarity
+            ]
+            if near:
+                similarity, _, keeper = max(near)
+                dropped.append((doc, keeper, similarity))
+            else:
+                kept.append((doc, node))
+    return dropped

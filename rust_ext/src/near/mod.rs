@@ -10,7 +10,7 @@
 //! Cost: about 16 bytes of scratch a key, written and read once; 16 a pair, written and read about three
 //! times. Answers depend neither on memory nor on partitions, threads, or the order in which rows came.
 //!
-//! Not here: signatures (`minhash`), the verification of candidates, which of a cluster is kept.
+//! Not here: signatures (`minhash`), the verification of candidates.
 
 mod bag;
 mod candidates;
@@ -19,6 +19,7 @@ mod components;
 mod disk;
 mod forest;
 mod groups;
+mod keepers;
 mod keys;
 mod records;
 mod sort;
@@ -27,6 +28,7 @@ mod stars;
 pub use candidates::{Candidates, Settings};
 pub use clusters::Clusters;
 pub use groups::{Counts, Mode};
+pub use keepers::choose_keepers;
 
 use crate::error::{Error, Result};
 use crate::minhash::fold;

@@ -266,7 +266,7 @@ mod _rust {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::near::{Candidates, Clusters};
+    use super::near::{Candidates, Clusters, choose_keepers};
     #[pymodule_export]
     use super::{
         FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,

@@ -135,6 +135,17 @@ impl Clusters {
     }
 }
 
+/// Which documents of clusters are dropped, and for which. See `near::choose_keepers`.
+#[pyfunction]
+pub fn choose_keepers(
+    py: Python<'_>,
+    docs: PyArrowType<RecordBatch>,
+    edges: PyArrowType<RecordBatch>,
+    connected: bool,
+) -> PyResult<PyArrowType<RecordBatch>> {
+    leave(py, || near::choose_keepers(&docs.0, &edges.0, connected)).map(PyArrowType)
+}
+
 fn named<'py>(py: Python<'py>, counts: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
     let found = PyDict::new(py);
     counts.iter().try_for_each(|(name, count)| found.set_item(name, count))?;
