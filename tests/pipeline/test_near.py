@@ -12,7 +12,7 @@ from curate.errors import ConfigError, DataError
 from curate.measure import MinHash
 from curate.pipeline import Limits, Session, load_recipe, run_steps
 from tests.pipeline.near_corpus import make_recipe, make_rows, write
-from tests.reference import near as twin
+from tests.reference import near_duplicates as twin
 
 SETTINGS = MinHash().model_dump()
 

@@ -1,76 +1,154 @@
-"""Near duplicates by brute force: sets, dictionaries and loops over a whole corpus."""
+"""Candidates, components, clusters and keepers in plain Python: dictionaries, sets and loops."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from itertools import combinations
+import struct
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.reference import minhash
+from tests.reference.minhash import F0, F1, band_keys, fold
+
+NO_BUCKET = (1 << 32) - 1
 
 
-def nodes(texts: Sequence[str | None], scopes: Sequence[object]) -> list[int]:
-    """For each document the first one with the same text in the same scope; a null text has no equal."""
-    first: dict[tuple[object, str], int] = {}
-    return [
-        at if text is None else first.setdefault((scope, text), at)
-        for at, (text, scope) in enumerate(zip(texts, scopes, strict=True))
-    ]
+def hash_number(number: int) -> int:
+    """The hash of one number."""
+    return fold(number ^ F0, F1)
+
+
+def keys(signature: bytes, num_bands: int, num_rows: int, scope: int | None) -> list[int]:
+    """The keys of a document; those of different scopes differ."""
+    data = band_keys(signature, num_bands, num_rows)
+    found = struct.unpack(f"<{num_bands}Q", data)
+    return [key if scope is None else fold(key ^ hash_number(scope), F1) for key in found]
+
+
+def components(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """The smallest member of the component of every node with an edge, by walking through it."""
+    beside: dict[int, set[int]] = {}
+    for a, b in edges:
+        beside.setdefault(a, set()).add(b)
+        beside.setdefault(b, set()).add(a)
+    found: dict[int, int] = {}
+    for start in sorted(beside):
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found[node] = start
+                waiting.extend(beside[node])
+    return found
+
+
+def is_made(a: int, b: int, num_indexed: int, mode: str) -> bool:
+    """Whether a pair of two documents with a common key is a candidate."""
+    old = (a < num_indexed) + (b < num_indexed)
+    return old in {"both": (0, 1), "within": (0,), "against": (1,)}[mode]
 
 
 def candidates(
-    texts: Sequence[str | None],
-    scopes: Sequence[object],
-    settings: dict[str, Any],
+    docs: Mapping[int, tuple[bytes, int | None]],
     num_bands: int,
     num_rows: int,
-) -> set[tuple[int, int]]:
-    """Pairs of nodes that share the slots of a band."""
-    groups = defaultdict(list)
-    for at, (node, text, scope) in enumerate(zip(nodes(texts, scopes), texts, scopes, strict=True)):
-        signature = None if text is None else minhash.row(text, settings)["minhash.signature"]
-        if node != at or signature is None:
-            continue
-        for band in range(num_bands):
-            slots = signature[4 * num_rows * band : 4 * num_rows * (band + 1)]
-            groups[band, slots, scope].append(at)
-    return {pair for group in groups.values() for pair in combinations(group, 2)}
+    *,
+    max_group: int,
+    num_indexed: int = 0,
+    mode: str = "both",
+) -> dict[str, Any]:
+    """Counts, pairs (a, b, band), hot records (node, key, band) and components of documents."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    if mode == "within":
+        docs = {node: doc for node, doc in docs.items() if node >= num_indexed}
+    for node, (signature, scope) in sorted(docs.items()):
+        for band, key in enumerate(keys(signature, num_bands, num_rows, scope)):
+            groups.setdefault((key, band), []).append(node)
+    pairs: dict[tuple[int, int], int] = {}
+    hot = []
+    edges = []
+    num_hot = 0
+    for (key, band), members in sorted(groups.items()):
+        made = [
+            (a, b)
+            for at, a in enumerate(members)
+            for b in members[at + 1 :]
+            if is_made(a, b, num_indexed, mode)
+        ]
+        if made and len(members) > max_group:
+            num_hot += 1
+            hot += [(node, key, band) for node in members]
+            edges += [(members[0], node) for node in members]
+        elif made:
+            for pair in made:
+                pairs[pair] = min(band, pairs.get(pair, band))
+    found = components([*pairs, *edges])
+    counts = {
+        "num_docs": len(docs),
+        "num_keys": len(groups),
+        "num_groups": sum(len(members) > 1 for members in groups.values()),
+        "largest_group": max(map(len, groups.values()), default=0),
+        "num_pairs": len(pairs),
+        "num_hot_groups": num_hot,
+        "num_hot_docs": len({node for node, _, _ in hot}),
+        "num_candidates": len(found),
+    }
+    listed = sorted((a, b, band) for (a, b), band in pairs.items())
+    return {"counts": counts, "pairs": listed, "hot": sorted(hot), "components": found}
 
 
-def shingle_set(text: str | None, settings: dict[str, Any]) -> set[tuple[str, ...]]:
-    """The shingles of a text."""
-    words = minhash.words(text or "", settings["normalize"])
-    return minhash.shingles(words, settings["unit"], settings["ngram"])
+def bucket(found: Mapping[int, int], node: int, num_buckets: int) -> int:
+    """The bucket of a document, by its component."""
+    return hash_number(found[node]) % num_buckets if node in found else NO_BUCKET
 
 
-def similarity(a: set[Any], b: set[Any], measure: str) -> float:
-    """Jaccard similarity, or the share of the smaller set."""
-    if not a or not b:
-        return 0.0
-    return len(a & b) / (len(a | b) if measure == "jaccard" else min(len(a), len(b)))
+def clusters(num_nodes: int, edges: Iterable[tuple[int, int, float]]) -> list[dict[str, Any]]:
+    """One row per node: its cluster with its size, and the other end of its strongest edge."""
+    edges = list(edges)
+    found = components((a, b) for a, b, _ in edges)
+    sizes: dict[int, int] = {}
+    for cluster in found.values():
+        sizes[cluster] = sizes.get(cluster, 0) + 1
+    strongest: dict[int, tuple[float, int]] = {}
+    for a, b, similarity in edges:
+        for node, other in ((a, b), (b, a)):
+            strongest[node] = min(strongest.get(node, (2.0, 0)), (-similarity, other))
+    rows = []
+    for node in range(num_nodes):
+        similarity, other = strongest.get(node, (None, -1))
+        rows.append(
+            {
+                "cluster_id": found.get(node, -1),
+                "cluster_size": sizes[found[node]] if node in found else 1,
+                "nearest": other,
+                "similarity": None if similarity is None else -similarity,
+            }
+        )
+    return rows
 
 
-def edges(
-    texts: Sequence[str | None],
-    pairs: set[tuple[int, int]],
-    settings: dict[str, Any],
-    measure: str,
-    least: float,
-) -> dict[tuple[int, int], float]:
-    """Pairs that are similar enough."""
-    sets = {at: shingle_set(texts[at], settings) for pair in pairs for at in pair}
-    found = {(a, b): similarity(sets[a], sets[b], measure) for a, b in pairs}
-    return {pair: value for pair, value in sorted(found.items()) if value >= least}
+def choose_keepers(
+    docs: list[tuple[int, int, int]], edges: Iterable[tuple[int, int, float]], connected: bool
+) -> list[tuple[int, int, float | None]]:
+    """Every dropped document with its keeper and their similarity; `docs` are of cluster, document, node."""
+    similarities: dict[tuple[int, int], float] = {}
+    for a, b, similarity in edges:
+        for pair in ((a, b), (b, a)):
+            similarities[pair] = max(similarity, similarities.get(pair, similarity))
 
+    def alike(a: int, b: int) -> float | None:
+        return 1.0 if a == b else similarities.get((a, b))
 
-def clusters(node_of: Sequence[int], pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """For each document the least one that it is linked with, by pairs and by the same text."""
-    least = list(range(len(node_of)))
-    links = [*pairs, *((node, at) for at, node in enumerate(node_of))]
-    changed = True
-    while changed:
-        changed = False
-        for a, b in links:
-            low = min(least[a], least[b])
-            changed |= least[a] != low or least[b] != low
-            least[a] = least[b] = low
-    return least
+    dropped = []
+    for cluster in sorted({cluster for cluster, _, _ in docs}):
+        kept: list[tuple[int, int]] = []
+        for _, doc, node in (row for row in docs if row[0] == cluster):
+            if connected and kept:
+                dropped.append((doc, kept[0][0], alike(kept[0][1], node)))
+                continue
+            found = [(keeper, alike(other, node)) for keeper, other in kept]
+            near = [
+                (similarity, -rank, keeper) for rank, (keeper, similarity) in enumerate(found) if similarity
+            ]
+            if near:
+                similarity, _, keeper = max(near)
+                dropped.append((doc, keeper, similarity))
+            else:
+                kept.append((doc, node))
+    return dropped
