@@ -14,6 +14,7 @@ pub mod hash;
 pub mod linear;
 pub mod measure;
 pub mod minhash;
+pub mod near;
 pub mod ngram;
 pub mod normalize;
 pub mod phrases;

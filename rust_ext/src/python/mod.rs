@@ -1,5 +1,7 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
+mod verify;
+
 use std::path::PathBuf;
 
 use arrow_array::{Array, LargeBinaryArray, LargeListArray, ListArray, RecordBatch, make_array};
@@ -258,6 +260,8 @@ impl FastTextTrainer {
 mod _rust {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::verify::{Boilerplate, EdgeBatches, LineCounts, Verifier, set_similarity, shingle_sets};
     #[pymodule_export]
     use super::{
         FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,
