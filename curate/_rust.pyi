@@ -1,7 +1,7 @@
 """Typed face of the native extension; checked against the built module by a test."""
 
 from os import PathLike
-from typing import Final, final
+from typing import Any, Final, final
 
 import pyarrow as pa
 
@@ -20,6 +20,60 @@ def measure_words(texts: pa.Array, words: pa.Array, spec: str) -> pa.RecordBatch
 def signature_similarity(a: pa.Array, b: pa.Array) -> pa.Array: ...
 def split_words(texts: pa.Array, mode: str) -> pa.Array: ...
 def count_sentences(texts: pa.Array) -> pa.Array: ...
+def shingle_sets(texts: pa.Array, settings: str) -> pa.Array: ...
+def set_similarity(
+    texts_a: pa.Array,
+    texts_b: pa.Array,
+    settings: str,
+    mode: str,
+    boilerplate: Boilerplate | None = None,
+    sources_a: pa.Array | None = None,
+    sources_b: pa.Array | None = None,
+) -> pa.Array: ...
+
+@final
+class Boilerplate:
+    @staticmethod
+    def from_arrow(batch: pa.RecordBatch) -> Boilerplate: ...
+    def to_arrow(self) -> pa.RecordBatch: ...
+
+@final
+class LineCounts:
+    def __new__(cls, max_lines: int) -> LineCounts: ...
+    def add(self, texts: pa.Array, sources: pa.Array) -> None: ...
+    def finish(self, min_share: float, min_docs: int) -> Boilerplate: ...
+
+@final
+class EdgeBatches:
+    def __iter__(self) -> EdgeBatches: ...
+    def __next__(self) -> pa.RecordBatch: ...
+
+@final
+class Verifier:
+    def __new__(
+        cls,
+        folder: str | PathLike[str],
+        settings: str,
+        *,
+        mode: str,
+        threshold: float,
+        max_reps: int = 64,
+        num_buckets: int,
+        memory_bytes: int,
+    ) -> Verifier: ...
+    def add_texts(
+        self,
+        texts: pa.Array,
+        nodes: pa.Array,
+        buckets: pa.Array,
+        num_threads: int,
+        boilerplate: Boilerplate | None = None,
+        sources: pa.Array | None = None,
+    ) -> None: ...
+    def add_signatures(self, signatures: pa.Array, nodes: pa.Array, buckets: pa.Array) -> None: ...
+    def verify(self, num_threads: int) -> dict[str, Any]: ...
+    def edges(self) -> EdgeBatches: ...
+    def close(self) -> None: ...
 
 @final
 class Candidates:
@@ -41,6 +95,7 @@ class Candidates:
     def buckets(self, first_node: int, num_nodes: int, num_buckets: int) -> pa.Array: ...
     def close(self) -> None: ...
     def find(self, max_group: int, num_threads: int) -> dict[str, int]: ...
+    def is_hot(self, first_node: int, num_nodes: int) -> pa.Array: ...
 
 @final
 class Clusters:

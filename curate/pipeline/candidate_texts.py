@@ -20,6 +20,8 @@ from curate.schema import TEXT
 from curate.shards import Input, Piece, iter_batches, split_pieces
 
 NO_BUCKET = 0xFFFF_FFFF
+_MAX_LINES = 100
+"""Different lines for each document of the sample, at most: more is an error."""
 _SPANS_TYPE = SCHEMA.field(SPANS).type
 
 Buckets = Callable[[PieceEntry], npt.NDArray[np.uint32]]
@@ -132,7 +134,7 @@ def find_boilerplate(
         is_valid = ids.is_valid().to_numpy(zero_copy_only=False)
         return np.where((_first_halves(ids) <= limit) & is_valid, 0, NO_BUCKET).astype(np.uint32)
 
-    counts = _rust.LineCounts()
+    counts = _rust.LineCounts(_MAX_LINES * settings.sample_docs)
     for part in read_texts(session, sampled, is_edited=is_edited, sources=sources):
         counts.add(part.texts, part.sources)
     return counts.finish(settings.min_share, settings.min_docs)

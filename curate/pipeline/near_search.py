@@ -71,6 +71,7 @@ class _Search:
         classes = find_clusters(self._identities(), scratch=self.folder / "classes", memory_bytes=self.memory)
         candidates = self._candidates(classes)
         counts: dict[str, Any] = candidates.find(self.near.max_group, self.threads)
+        del counts["scratch_bytes"]  # not the same for any memory
         self.boilerplate = self._find_boilerplate()
         verifier = self._verifier(candidates)
         counts |= verifier.verify(self.threads)

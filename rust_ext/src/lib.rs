@@ -1,6 +1,6 @@
 //! The native core of `curate`: hot loops over text and numbers, Arrow in and Arrow out.
 //!
-//! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
+//! Everything but `python/` compiles without Python: `cargo test --no-default-features`.
 
 pub mod c4;
 pub mod characters;

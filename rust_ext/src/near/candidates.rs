@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{FixedSizeBinaryArray, Int64Array, UInt32Array, UInt64Array};
+use arrow_array::{BooleanArray, FixedSizeBinaryArray, Int64Array, UInt32Array, UInt64Array};
 use rayon::prelude::*;
 
 use super::bag::{Bag, Shape};
@@ -22,7 +22,7 @@ use super::components::{Budget, Components, components, distinct};
 use super::disk::{Scratch, named};
 use super::groups::{Counts, Groups, Mode, Rules, unpack_hot, unpack_pair};
 use super::keys::{Bands, Rows};
-use super::records::{Record, Stream, encode};
+use super::records::{Record, Stream, Writer, encode};
 use super::{BAND_BITS, check_memory, hash_number};
 use crate::error::{Error, Result};
 use crate::pool;
@@ -57,6 +57,8 @@ pub struct Settings {
 struct Found {
     pairs: Vec<PathBuf>,
     hot: Vec<PathBuf>,
+    /// The members of hot groups, in order.
+    hot_nodes: PathBuf,
     components: Components,
     is_assigned: bool,
 }
@@ -156,6 +158,7 @@ impl Candidates {
         let scratch = &self.scratch;
         let pairs = distinct(scratch, &pairs, "sorted-pairs", 0, false, budget)?;
         let hot = distinct(scratch, &hot, "sorted-hot", BAND_BITS, true, budget)?;
+        let hot_nodes = self.write_hot_nodes(&hot.paths)?;
         let links = distinct(scratch, &links, "sorted-links", 0, false, budget)?;
         let edges = [pairs.paths.as_slice(), &links.paths].concat();
         let components = components(scratch, &edges, largest, budget)?;
@@ -165,9 +168,32 @@ impl Candidates {
         counts.num_hot_docs = hot.num_nodes;
         counts.num_candidates = components.num_nodes;
         counts.scratch_bytes = scratch.peak();
-        self.state =
-            State::Found(Found { pairs: pairs.paths, hot: hot.paths, components, is_assigned: false });
+        let (pairs, hot) = (pairs.paths, hot.paths);
+        self.state = State::Found(Found { pairs, hot, hot_nodes, components, is_assigned: false });
         Ok(counts)
+    }
+
+    fn write_hot_nodes(&self, hot: &[PathBuf]) -> Result<PathBuf> {
+        let mut out: Writer<1> = Writer::create(&self.scratch, self.scratch.path("hot-nodes"))?;
+        let mut stream: Stream<2> = Stream::open(hot.to_vec());
+        let mut last = None;
+        while let Some(record) = stream.next()? {
+            let [node, ..]: Record<3> = unpack_hot(record);
+            if last.replace(node) != Some(node) {
+                out.push([node])?;
+            }
+        }
+        out.finish()
+    }
+
+    /// Whether each document of a range is a member of a hot group.
+    ///
+    /// # Errors
+    /// That of the file system, `Error::Config` before `find`.
+    pub fn is_hot(&self, first_node: u64, num_nodes: usize) -> Result<BooleanArray> {
+        let mut stream: Stream<1> = Stream::seek(&self.found()?.hot_nodes, first_node)?;
+        let mut is_hot = |node| Ok(stream.find(node)?.is_some());
+        (first_node..).take(num_nodes).map(|node| is_hot(node).map(Some)).collect()
     }
 
     fn found(&self) -> Result<&Found> {

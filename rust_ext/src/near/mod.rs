@@ -1,5 +1,4 @@
-//! Who may be alike, and who belongs together: candidates from keys of bands, components, clusters - out of
-//! core.
+//! Near duplicates: who may be alike, which of them are, and who belongs together - out of core.
 //!
 //! Everything is a sort. Keys of bands are records of 16 bytes in partitions by their top bits ([`bag`]); a
 //! partition that fits is sorted in memory ([`sort`]), one that does not is split further by the next bits.
@@ -10,20 +9,34 @@
 //! Cost: about 16 bytes of scratch a key, written and read once; 16 a pair, written and read about three
 //! times. Answers depend neither on memory nor on partitions, threads, or the order in which rows came.
 //!
-//! Not here: signatures (`minhash`), the verification of candidates.
+//! Candidates are verified bucket by bucket: a bucket holds whole components, its shingle sets are loaded where
+//! they fit ([`sets`]), pairs are compared ([`verify`], [`overlap`]) and members of hot groups are compared with
+//! representatives ([`hot`]).
+//!
+//! Not here: signatures (`minhash`).
 
 mod bag;
+pub mod boilerplate;
 mod candidates;
 mod clusters;
 mod components;
 mod disk;
+pub mod edge_files;
 mod forest;
 mod groups;
+pub mod hot;
 mod keepers;
 mod keys;
+pub mod overlap;
+pub mod pair_files;
 mod records;
+pub mod set_files;
+pub mod sets;
+pub mod shingle_sets;
+pub mod similarity;
 mod sort;
 mod stars;
+pub mod verify;
 
 pub use candidates::{Candidates, Settings};
 pub use clusters::Clusters;

@@ -1,6 +1,7 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
 mod near;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -267,6 +268,8 @@ mod _rust {
 
     #[pymodule_export]
     use super::near::{Candidates, Clusters, choose_keepers};
+    #[pymodule_export]
+    use super::verify::{Boilerplate, EdgeBatches, LineCounts, Verifier, set_similarity, shingle_sets};
     #[pymodule_export]
     use super::{
         FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,

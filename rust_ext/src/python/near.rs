@@ -78,6 +78,16 @@ impl Candidates {
         leave(py, || self.0.buckets(first_node, num_nodes, num_buckets)).map(wrap)
     }
 
+    /// Whether each document of a range is a member of a hot group.
+    fn is_hot(
+        &self,
+        py: Python<'_>,
+        first_node: u64,
+        num_nodes: usize,
+    ) -> PyResult<PyArrowType<ArrayData>> {
+        leave(py, || self.0.is_hot(first_node, num_nodes)).map(wrap)
+    }
+
     /// Write the files of all buckets.
     fn assign(&mut self, py: Python<'_>, num_buckets: u32) -> PyResult<()> {
         leave(py, || self.0.assign(num_buckets))
