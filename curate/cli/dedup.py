@@ -23,7 +23,8 @@ from curate.cli.options import (
 from curate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from curate.report.duplicates import ClusterView, Pair
+    from curate.report.duplicates import Pair
+    from curate.report.model import ClusterView
 
 _HELP = ("-h", "--help")
 

@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 from curate.dedup.keep import KeepRule
 from curate.dedup.scurve import Bands, preset_bands, solve
 from curate.errors import ConfigError
-from curate.measure.minhash import MinHash
 from curate.schema import Settings
 
 DUPLICATE = "minhash.duplicate"
@@ -115,23 +114,23 @@ class Near(KeepRule):
         """Whether candidates are read once more."""
         return self.verify in ("jaccard", "containment")
 
-    def choose_bands(self, minhash: MinHash) -> Bands:
-        """The bands of signatures of this stage.
+    def choose_bands(self, preset: str | None, num_hashes: int) -> Bands:
+        """The bands of signatures of a preset with this many slots.
 
         Raises:
             ConfigError: signatures have too few slots, or the preset has no bands for this threshold.
         """
         if self.bands is not None:
             bands = Bands(self.bands.num_bands, self.bands.num_rows)
-        elif minhash.preset is not None:
-            by_threshold = minhash.preset in ("redpajama", "datajuicer")
-            bands = preset_bands(minhash.preset, self.threshold if by_threshold else None)
+        elif preset is not None:
+            by_threshold = preset in ("redpajama", "datajuicer")
+            bands = preset_bands(preset, self.threshold if by_threshold else None)
         else:
-            bands = solve(min(self.threshold, _MAX_SOLVED), minhash.num_hashes, recall=self.recall)
-        if bands.num_hashes > minhash.num_hashes:
+            bands = solve(min(self.threshold, _MAX_SOLVED), num_hashes, recall=self.recall)
+        if bands.num_hashes > num_hashes:
             raise ConfigError(
                 f"{bands.num_bands} bands of {bands.num_rows} rows need {bands.num_hashes} slots, "
-                f"minhash.num_hashes is {minhash.num_hashes}"
+                f"minhash.num_hashes is {num_hashes}"
             )
         return bands
 

@@ -135,7 +135,7 @@ class NearKeepers:
             for part, schema in zip(batches, (_DOCS, _EDGES), strict=True)
         ]
         is_connected = self._settings.cluster == "connected"
-        losers = pl.DataFrame(pl.from_arrow(_rust.choose_keepers(*tables, is_connected)))
+        losers = pl.DataFrame(pl.from_arrow(_rust.choose_keepers(tables[0], tables[1], is_connected)))
         return losers.rename({"doc": "ordinal"}).filter(pl.col("ordinal") >= 0)
 
     @property

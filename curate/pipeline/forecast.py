@@ -204,7 +204,7 @@ def _dedup(session: Session, num_docs: int, num_bytes: int, shingles: float) -> 
     if measured and session.run.lookup(near.task(session)) is not None:
         return None
     settings, stage = near.near_settings(session)
-    num_keys = num_docs * settings.choose_bands(stage).num_bands
+    num_keys = num_docs * near.choose_bands(session).num_bands
     threads = session.limits.num_threads
     per_doc = 8 * shingles * num_bytes if settings.reads_text else 4 * stage.num_hashes * num_docs
     return {

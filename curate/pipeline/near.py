@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.dedup.near import Near
+from curate.dedup.scurve import Bands
 from curate.errors import StateError
 from curate.measure import MinHash
 from curate.pipeline import artefact
@@ -72,6 +73,12 @@ def near_settings(session: Session) -> tuple[Near, MinHash]:
     near, stage = session.recipe.dedup.minhash, session.recipe.minhash
     assert near is not None and stage is not None
     return near, stage
+
+
+def choose_bands(session: Session) -> Bands:
+    """The bands of the recipe."""
+    near, stage = near_settings(session)
+    return near.choose_bands(stage.preset, stage.num_hashes)
 
 
 def index_of(session: Session) -> Index | None:
@@ -124,7 +131,7 @@ def stages(session: Session) -> set[str]:
 def task(session: Session) -> Task:
     """The task that finds near duplicates."""
     near, stage = near_settings(session)
-    bands = near.choose_bands(stage)
+    bands = choose_bands(session)
     read = {"identity", stage.key}
     if near.within is not None:
         read.add(session.stage_of(near.within))

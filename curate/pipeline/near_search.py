@@ -27,6 +27,7 @@ from curate.pipeline.near import (
     SCHEMA,
     SIGNATURE,
     Rows,
+    choose_bands,
     corpus_rows,
     feed_signatures,
     feed_texts,
@@ -51,7 +52,8 @@ class _Search:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.near, self.stage = near_settings(session)
-        self.bands = self.near.choose_bands(self.stage)
+        self.mode = self.near.index.mode if self.near.index is not None else "both"
+        self.bands = choose_bands(session)
         self.folder = session.run.scratch / "near"
         self.memory = session.limits.memory_bytes // 2
         self.threads = session.limits.num_threads
@@ -110,22 +112,31 @@ class _Search:
             chunk = part.first, ids
             yield (*chunk, frame[within].cast(pl.String).to_arrow()) if within else chunk
 
+    def _class_ids(self, classes: Classes, part: Rows) -> npt.NDArray[np.int64]:
+        """The first documents with the same texts, -1 where there is no other; against an index, only its."""
+        ids = np.asarray(classes.read(part.first, part.length)["exact.cluster_id"].to_numpy())
+        return ids if self.mode != "against" else np.where(ids < self.num_seen, ids, -1)
+
+    def _is_node(self, classes: Classes, part: Rows) -> npt.NDArray[np.bool_]:
+        """Documents that are the first with their text."""
+        ids = self._class_ids(classes, part)
+        return np.asarray((ids < 0) | (ids == np.arange(part.first, part.first + part.length)))
+
     def _candidates(self, classes: Classes) -> _rust.Candidates:
         """Feed the signature of every document that is the first with its text."""
-        mode = self.near.index.mode if self.near.index is not None else "both"
         found = _rust.Candidates(
             self.folder / "candidates",
             self.bands.num_bands,
             self.bands.num_rows,
             memory_bytes=self.memory,
             num_indexed=self.num_seen,
-            mode=mode,
+            mode=self.mode,
         )
         scopes = _Scopes()
         within = self.near.within
         for part in self.rows():
             frame = part.read([SIGNATURE, *([within] if within else [])])
-            rows = np.flatnonzero(_is_node(classes, part) & frame[SIGNATURE].is_not_null().to_numpy())
+            rows = np.flatnonzero(self._is_node(classes, part) & frame[SIGNATURE].is_not_null().to_numpy())
             if len(rows):
                 found.add(
                     to_signatures(frame[rows], self.stage),
@@ -170,8 +181,8 @@ class _Search:
     def _add_copies(self, classes: Classes, clusters: _rust.Clusters) -> None:
         """Link documents with the same text."""
         for part in self.rows():
-            ids = _class_ids(classes, part)
-            rows = np.flatnonzero((ids >= 0) & ~_is_node(classes, part))
+            ids = self._class_ids(classes, part)
+            rows = np.flatnonzero((ids >= 0) & ~self._is_node(classes, part))
             if len(rows):
                 clusters.add(pa.array(ids[rows]), pa.array(rows + part.first), pa.array(np.ones(len(rows))))
 
@@ -189,7 +200,7 @@ class _Search:
             first = block.first_ordinal + self.num_seen
             part = Rows(first=first, length=block.length, read=lambda _: pl.DataFrame())
             found = clusters.read(first, block.length)
-            ids = _class_ids(classes, part)
+            ids = self._class_ids(classes, part)
             nodes = np.where(ids >= 0, ids, np.arange(first, first + block.length))
             columns = [
                 self._names(found["cluster_id"].to_numpy().copy()),
@@ -227,16 +238,6 @@ class _Search:
             lines = pa.Table.from_batches([self.boilerplate.to_arrow()])
         pq.write_table(lines, output, compression="zstd")
         return int(lines.num_rows)
-
-
-def _class_ids(classes: Classes, part: Rows) -> npt.NDArray[np.int64]:
-    return np.asarray(classes.read(part.first, part.length)["exact.cluster_id"].to_numpy())
-
-
-def _is_node(classes: Classes, part: Rows) -> npt.NDArray[np.bool_]:
-    """Documents that are the first with their text."""
-    ids = _class_ids(classes, part)
-    return np.asarray((ids < 0) | (ids == np.arange(part.first, part.first + part.length)))
 
 
 class _Scopes:

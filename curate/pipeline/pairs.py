@@ -30,7 +30,10 @@ def verify_pairs(session: Session, pairs: pl.DataFrame) -> pl.DataFrame:
         columns = [part[name].to_numpy().astype("<u8") for name in ("a", "b")]
         np.stack([*columns, np.zeros(len(part), "<u8")], axis=1).tofile(folder / f"pairs-{bucket:05d}.bin")
     verifier = near.make_verifier(session, folder, num_buckets=buckets.number, memory_bytes=memory)
-    near.feed(session, verifier, buckets.of, read_boilerplate(session))
+    if near.near_settings(session)[0].reads_text:
+        near.feed_texts(session, verifier, buckets.of_entry, read_boilerplate(session))
+    else:
+        near.feed_signatures(session, verifier, near.corpus_rows(session), buckets.of)
     verifier.verify(session.limits.num_threads)
     found = [pl.DataFrame(pl.from_arrow(edges)).select("a", "b", "similarity") for edges in verifier.edges()]
     verifier.close()
@@ -62,22 +65,25 @@ class _Buckets:
         ends = [pairs.select("cluster_id", node=name) for name in ("a", "b")]
         nodes = pl.concat(ends).unique("node").sort("node")
         self._nodes = nodes["node"].to_numpy()
-        self.number = near.num_buckets(session, self._wanted, memory_bytes=memory_bytes)
+        self._places = np.zeros(len(self._nodes), np.uint32)
+        rows = near.corpus_rows(session)
+        self.number = near.num_buckets(session, rows, self._is_wanted, memory_bytes=memory_bytes)
         self._places = (nodes["cluster_id"] % self.number).to_numpy().astype(np.uint32)
         self._pairs = pairs
 
-    def _wanted(self, first: int, length: int) -> npt.NDArray[np.bool_]:
+    def of(self, first: int, length: int) -> npt.NDArray[np.uint32]:
+        """Buckets of the documents from an ordinal on."""
         low, high = np.searchsorted(self._nodes, [first, first + length])
-        found = np.zeros(length, bool)
-        found[self._nodes[low:high] - first] = True
+        found = np.full(length, NO_BUCKET, np.uint32)
+        found[self._nodes[low:high] - first] = self._places[low:high]
         return found
 
-    def of(self, entry: PieceEntry) -> npt.NDArray[np.uint32]:
+    def of_entry(self, entry: PieceEntry) -> npt.NDArray[np.uint32]:
         """Buckets of the documents of a piece."""
-        low, high = np.searchsorted(self._nodes, [entry.first_ordinal, entry.first_ordinal + entry.length])
-        found = np.full(entry.length, NO_BUCKET, np.uint32)
-        found[self._nodes[low:high] - entry.first_ordinal] = self._places[low:high]
-        return found
+        return self.of(entry.first_ordinal, entry.length)
+
+    def _is_wanted(self, first: int, length: int) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.of(first, length) != NO_BUCKET)
 
     def pairs(self) -> list[tuple[int, pl.DataFrame]]:
         """Pairs of each bucket, sorted."""

@@ -137,7 +137,7 @@ class Recipe(Settings):
             return
         if self.minhash is None:
             raise ConfigError("dedup.minhash needs signatures", hint="add `minhash` under `measure`")
-        near.choose_bands(self.minhash)
+        near.choose_bands(self.minhash.preset, self.minhash.num_hashes)
 
     @property
     def stages(self) -> tuple[StageModel, ...]:

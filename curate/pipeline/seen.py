@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import files
-from curate.errors import DataError, StateError
+from curate.errors import ConfigError, DataError, StateError
 from curate.pipeline.candidate_texts import NO_BUCKET, read_wanted
 from curate.pipeline.index import FORMAT, SCOPE, Dump
 from curate.pipeline.near import (
@@ -109,7 +109,7 @@ class Seen:
         uri, content = dump.shards[number]
         try:
             found = self._listed(dump)[uri]
-        except (KeyError, OSError) as exc:
+        except (KeyError, OSError, ConfigError) as exc:
             raise DataError(
                 f"a shard of dump {dump.name} is missing: {uri}",
                 hint="put it back, or set dedup.minhash.verify: signature",
