@@ -62,13 +62,8 @@ pub struct Document {
 
 impl Signals for Document {
     fn push(&mut self, doc: &Views<'_>) {
-        let values = [
-            doc.num_chars,
-            doc.words.len(),
-            num_lines(doc),
-            sentences::count(doc.text),
-            num_paragraphs(doc),
-        ];
+        let values =
+            [doc.num_chars, doc.words.len(), num_lines(doc), sentences::count(doc.text), num_paragraphs(doc)];
         for (column, value) in self.counts.iter_mut().zip(values) {
             column.append_value(u32::try_from(value).unwrap_or(u32::MAX));
         }

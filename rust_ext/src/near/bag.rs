@@ -23,6 +23,14 @@ const LOCAL: usize = 32;
 const MAX_SPLIT_BITS: u32 = 8;
 /// Records of a buffer at least.
 const MIN_BUFFER: usize = 16;
+/// Records that are worth a partition.
+const MIN_PART: u64 = 1 << 14;
+
+/// Partitions for about so many records, which is a power of two and not above `most`.
+pub fn num_partitions(num_records: u64, most: usize) -> usize {
+    let wanted = (num_records / MIN_PART).next_power_of_two();
+    usize::try_from(wanted).unwrap_or(most).min(most)
+}
 
 /// What a bag is told once.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, FixedSizeBinaryArray, Int64Array, UInt32Array, UInt64Array};
 use rayon::prelude::*;
 
-use super::bag::{Bag, Shape};
+use super::bag::{Bag, Shape, num_partitions};
 use super::components::{Budget, Components, components, distinct};
 use super::disk::{Scratch, named};
 use super::groups::{Counts, Groups, Mode, Rules, unpack_hot, unpack_pair};
@@ -144,9 +144,11 @@ impl Candidates {
             }
         };
         keys.keep_together(max_group);
-        let Settings { memory_bytes, num_partitions, num_indexed, mode, .. } = self.settings;
+        let Settings { memory_bytes, num_partitions: most, num_indexed, mode, .. } = self.settings;
         let budget = Budget { memory_bytes, num_threads };
-        let shape = |name, frac| Shape::below(name, largest, num_partitions, 2, memory_bytes / frac);
+        // About as many pairs as keys, where there are many at all.
+        let parts = num_partitions(num_docs.saturating_mul(self.settings.num_bands as u64), most);
+        let shape = |name, frac| Shape::below(name, largest, parts, 2, memory_bytes / frac);
         let hot = shape("hot", 16);
         // The first word of a hot record has more below the document.
         let hot = Shape { skipped: hot.skipped.saturating_sub(BAND_BITS), ..hot };

@@ -13,7 +13,7 @@ use arrow_array::builder::{Float64Builder, Int64Builder, UInt32Builder};
 use arrow_array::{Array as _, ArrayRef, Float64Array, Int64Array, RecordBatch};
 use rayon::prelude::*;
 
-use super::bag::{Bag, Run, Shape};
+use super::bag::{Bag, Run, Shape, num_partitions};
 use super::components::{Budget, components, distinct};
 use super::disk::{Scratch, named};
 use super::records::{Record, Stream, Writer, width};
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::pool;
 use crate::sample::order_key;
 
-const NUM_PARTITIONS: usize = 256;
+const MAX_PARTITIONS: usize = 256;
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,9 +94,8 @@ impl Clusters {
             return Err(Error::Config(format!("num_nodes is at most {MAX_NODES}, not: {num_nodes}")));
         }
         let scratch = Arc::new(Scratch::create(folder.join("clusters.tmp"))?);
-        let shape = |name, words| {
-            Shape::below(name, num_nodes.saturating_sub(1), NUM_PARTITIONS, words, memory_bytes / 4)
-        };
+        let (largest, parts) = (num_nodes.saturating_sub(1), num_partitions(num_nodes, MAX_PARTITIONS));
+        let shape = |name, words| Shape::below(name, largest, parts, words, memory_bytes / 4);
         let edges = Bag::new(&scratch, shape("edges", 2)).thinned(thin_edges);
         let ends = Bag::new(&scratch, shape("ends", 3)).thinned(thin_ends);
         Ok(Self { scratch, num_nodes, memory_bytes, state: State::Adding { edges, ends } })
@@ -196,8 +195,9 @@ impl Clusters {
 
     /// Node, cluster and size of all clustered nodes, in partitions by node.
     fn sizes(&self, path: PathBuf, budget: Budget) -> Result<(Bag<3>, ClusterCounts)> {
-        let largest = self.num_nodes.saturating_sub(1);
-        let shape = |name, words| Shape::below(name, largest, NUM_PARTITIONS, words, budget.memory_bytes / 8);
+        let (largest, parts) =
+            (self.num_nodes.saturating_sub(1), num_partitions(self.num_nodes, MAX_PARTITIONS));
+        let shape = |name, words| Shape::below(name, largest, parts, words, budget.memory_bytes / 8);
         let members: Bag<2> = Bag::new(&self.scratch, shape("members", 1));
         let mut adder = members.adder();
         let mut stream: Stream<2> = Stream::open(vec![path.clone()]);

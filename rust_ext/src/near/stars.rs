@@ -14,14 +14,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::BAND_BITS;
-use super::bag::{Adder, Bag, Run, Shape};
+use super::bag::{Adder, Bag, Run, Shape, num_partitions};
 use super::components::Budget;
 use super::disk::Scratch;
 use super::records::{Record, Stream, Writer};
 use crate::error::Result;
 use crate::pool;
 
-const NUM_PARTITIONS: usize = 64;
+const MAX_PARTITIONS: usize = 64;
 
 /// Write node and smallest member of its component for all nodes, ascending; returns how many.
 ///
@@ -35,7 +35,8 @@ pub fn write(
     path: PathBuf,
 ) -> Result<u64> {
     let bag = |name: String| {
-        let shape = Shape::below(&name, largest, NUM_PARTITIONS, 2, budget.memory_bytes / 8);
+        let parts = num_partitions(largest, MAX_PARTITIONS);
+        let shape = Shape::below(&name, largest, parts, 2, budget.memory_bytes / 8);
         Bag::new(scratch, shape).thinned(thin)
     };
     let mut edges = read(edges, bag("star".to_owned()))?;

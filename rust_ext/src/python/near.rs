@@ -79,12 +79,7 @@ impl Candidates {
     }
 
     /// Whether each document of a range is a member of a hot group.
-    fn is_hot(
-        &self,
-        py: Python<'_>,
-        first_node: u64,
-        num_nodes: usize,
-    ) -> PyResult<PyArrowType<ArrayData>> {
+    fn is_hot(&self, py: Python<'_>, first_node: u64, num_nodes: usize) -> PyResult<PyArrowType<ArrayData>> {
         leave(py, || self.0.is_hot(first_node, num_nodes)).map(wrap)
     }
 
