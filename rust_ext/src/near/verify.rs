@@ -95,7 +95,7 @@ pub struct Options<'a> {
     pub memory_bytes: usize,
 }
 
-/// A verification; its files are in the folder of the candidates.
+/// A verification; its files are in the folder of the candidates, which is for one verification at a time.
 #[derive(Debug)]
 pub struct Verifier {
     folder: PathBuf,
