@@ -77,7 +77,7 @@ impl Sets {
             entries.push(entry);
             if entries.len() * size_of::<Entry>() > max_bytes.max(MIN_INDEX_BYTES) {
                 return Err(Error::Config(format!(
-                    "{} has more sets than can be indexed; take more buckets, or more bytes than: {max_bytes}",
+                    "{} has too many sets for an index; take more buckets, or more bytes than: {max_bytes}",
                     path.display()
                 )));
             }
