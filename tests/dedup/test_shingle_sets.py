@@ -116,6 +116,24 @@ def test_boilerplate_is_that_of_the_twin_whatever_the_order(
     assert _rust.Boilerplate.from_arrow(batch).to_arrow().equals(batch)
 
 
+LINE = "Copyright 2024 The Authors. All rights reserved; no warranty."
+
+
+def test_lines_have_the_hash_of_the_twin_whatever_their_length() -> None:
+    rows = [LINE[:length] for length in range(1, len(LINE))]
+    counts = _rust.LineCounts(1000)
+    counts.add(array(list(rows)), sources(list(range(len(rows)))))
+    found = counts.finish(1.0, 1).to_arrow()["line"].to_pylist()
+    assert found == [verify.line_key(row) for row in rows]
+
+
+def test_hashes_of_lines_are_pinned() -> None:
+    assert menu([LINE, LINE]).to_arrow().to_pylist() == [{"source": 0, "line": PINNED}]
+
+
+PINNED = 5952074167269648627
+
+
 @pytest.mark.parametrize("mode", MODES)
 @given(docs=DOCS, others=DOCS)
 def test_lines_are_dropped_as_the_twin_drops_them(mode: str, docs: list, others: list) -> None:

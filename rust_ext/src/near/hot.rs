@@ -172,7 +172,8 @@ fn known<'a>(doc: &Member, reps_of: impl Fn(u64) -> Option<&'a Vec<usize>>) -> V
     let groups = doc.groups.iter().filter_map(|&(key, band)| Some((reps_of(key)?, band)));
     let mut found: Vec<Known> =
         groups.flat_map(|(reps, band)| reps.iter().map(move |&rep| (rep, band))).collect();
-    found.sort_unstable();
+    // Representatives of a group are in ascending order, which a stable sort makes use of.
+    found.sort();
     found.dedup_by_key(|&mut (rep, _)| rep);
     found
 }

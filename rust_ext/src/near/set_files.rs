@@ -14,25 +14,25 @@ use crate::error::Result;
 /// Name of these files.
 pub const KIND: &str = "sets";
 
+/// Bytes that are written in one go, where memory allows.
+const MAX_BUFFER: usize = 1 << 20;
+
 /// Sets on their way into files.
 #[derive(Debug)]
 pub struct SetFiles {
     folder: PathBuf,
-    max_bytes: usize,
+    /// One for each bucket, written when it has `buffer_bytes`.
     buffers: Vec<Vec<u8>>,
-    num_buffered: usize,
+    buffer_bytes: usize,
 }
 
 impl SetFiles {
     /// No sets; about `max_bytes` are held in memory.
     #[must_use]
     pub fn new(folder: &Path, num_buckets: usize, max_bytes: usize) -> Self {
-        Self {
-            folder: folder.to_path_buf(),
-            max_bytes,
-            buffers: vec![Vec::new(); num_buckets],
-            num_buffered: 0,
-        }
+        // Half, as a vector may have grown to twice what it holds.
+        let buffer_bytes = (max_bytes / num_buckets.max(1) / 2).min(MAX_BUFFER);
+        Self { folder: folder.to_path_buf(), buffers: vec![Vec::new(); num_buckets], buffer_bytes }
     }
 
     /// Append the set of a node to a bucket; empty sets are left out.
@@ -43,14 +43,18 @@ impl SetFiles {
         let Some(buffer) = self.buffers.get_mut(bucket).filter(|_| !set.values.is_empty()) else {
             return Ok(());
         };
-        let before = buffer.len();
         buffer.extend(node.to_le_bytes());
         buffer.extend(set.level.to_le_bytes());
         // At most 2^21 shingles.
         buffer.extend((set.values.len() as u32).to_le_bytes());
         buffer.extend(set.values.iter().flat_map(|value| value.to_le_bytes()));
-        self.num_buffered += buffer.len() - before;
-        if self.num_buffered >= self.max_bytes { self.flush() } else { Ok(()) }
+        if buffer.len() < self.buffer_bytes {
+            return Ok(());
+        }
+        append(&bucket_path(&self.folder, KIND, bucket), buffer)?;
+        buffer.clear();
+        buffer.shrink_to(self.buffer_bytes);
+        Ok(())
     }
 
     /// Write what is in memory, and give the memory back.
@@ -59,15 +63,16 @@ impl SetFiles {
     /// As `push`.
     pub fn flush(&mut self) -> Result<()> {
         for (bucket, buffer) in self.buffers.iter_mut().enumerate() {
-            if buffer.is_empty() {
-                continue;
+            if !buffer.is_empty() {
+                append(&bucket_path(&self.folder, KIND, bucket), buffer)?;
             }
-            let path = bucket_path(&self.folder, KIND, bucket);
-            let file = OpenOptions::new().create(true).append(true).open(&path);
-            file.and_then(|mut file| file.write_all(buffer)).map_err(named(&path))?;
             *buffer = Vec::new();
         }
-        self.num_buffered = 0;
         Ok(())
     }
+}
+
+fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(named(path))
 }

@@ -21,6 +21,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 const HEAD_WORDS: u64 = 2;
 /// The index may have this size however little memory there is.
 const MIN_INDEX_BYTES: usize = 16 << 20;
+/// What holding a set takes besides its values.
+const SET_BYTES: usize = 64;
 /// Comparisons that are worth waking threads for.
 const MIN_PARALLEL: usize = 64;
 const MIN_LEN: usize = 32;
@@ -75,7 +77,7 @@ impl Sets {
             entries.push(entry);
             if entries.len() * size_of::<Entry>() > max_bytes.max(MIN_INDEX_BYTES) {
                 return Err(Error::Config(format!(
-                    "{} has more sets than can be indexed; take more buckets, or more bytes than: {max_bytes}",
+                    "{} has too many sets for an index; take more buckets, or more bytes than: {max_bytes}",
                     path.display()
                 )));
             }
@@ -141,6 +143,11 @@ impl Sets {
         self.entries.get(set).map_or(0, |entry| entry.num_values as usize * WORD_BYTES as usize)
     }
 
+    /// What a set takes that was read alone.
+    fn held_bytes(&self, set: usize) -> usize {
+        self.num_bytes(set) + SET_BYTES
+    }
+
     /// Read what the first pairs need; their number, at least 1.
     fn hold(&mut self, pairs: &[(usize, usize)], num_threads: usize) -> Result<usize> {
         if matches!(self.held, Held::All(_)) {
@@ -150,7 +157,7 @@ impl Sets {
         let (mut wanted_bytes, mut count) = (0, 0);
         for &(a, b) in pairs {
             let new = [a, b].into_iter().filter(|set| !wanted.contains(set));
-            let new_bytes: usize = new.map(|set| self.num_bytes(set)).sum();
+            let new_bytes: usize = new.map(|set| self.held_bytes(set)).sum();
             if count > 0 && wanted_bytes + new_bytes > self.max_bytes {
                 break;
             }
@@ -166,13 +173,13 @@ impl Sets {
         let Held::Some { sets, num_bytes: held_bytes } = &self.held else { return Ok(()) };
         let mut missing: Vec<usize> = wanted.iter().copied().filter(|set| !sets.contains_key(set)).collect();
         missing.sort_unstable_by_key(|&set| self.entries.get(set).map(|entry| entry.at));
-        let new_bytes: usize = missing.iter().map(|&set| self.num_bytes(set)).sum();
+        let new_bytes: usize = missing.iter().map(|&set| self.held_bytes(set)).sum();
         let is_full = held_bytes + new_bytes > self.max_bytes;
         if let Held::Some { sets, num_bytes } = &mut self.held
             && is_full
         {
             sets.retain(|set, _| wanted.contains(set));
-            *num_bytes = sets.values().map(|values| values.len() * WORD_BYTES as usize).sum();
+            *num_bytes = sets.values().map(|values| values.len() * WORD_BYTES as usize + SET_BYTES).sum();
         }
         let read = |&set: &usize| self.read_set(set).map(|values| (set, values));
         let found: Result<Vec<_>> = if missing.len() < MIN_PARALLEL {

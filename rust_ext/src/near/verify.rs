@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use arrow_array::{Array as _, FixedSizeBinaryArray, Int64Array, UInt32Array};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::boilerplate::Boilerplate;
 use super::edge_files::{Edge, EdgeFiles, Edges};
@@ -23,10 +24,13 @@ use super::shingle_sets::{Texts, make, pack, parse, same_length};
 use super::similarity::{Measure, Rule, Set, similarity};
 use crate::error::{Error, Result};
 use crate::minhash::Settings;
+use crate::pool;
 
 const BUFFER_BYTES: usize = 1 << 20;
 /// Pairs that are compared in one go.
 const MAX_PAIRS: usize = 1 << 16;
+/// Pairs that are worth a thread to look up.
+const MIN_FOUND: usize = 256;
 /// Text that is cut in one go.
 const TURN_BYTES: usize = 16 << 20;
 const MAX_BUCKETS: usize = 1 << 20;
@@ -91,7 +95,7 @@ pub struct Options<'a> {
     pub memory_bytes: usize,
 }
 
-/// A verification; its files are in the folder of the candidates.
+/// A verification; its files are in the folder of the candidates, which is for one verification at a time.
 #[derive(Debug)]
 pub struct Verifier {
     folder: PathBuf,
@@ -269,15 +273,17 @@ impl Verifier {
             if batch.is_empty() {
                 return Ok(());
             }
-            let found = batch.iter().map(|pair| sets.find(pair.a).zip(sets.find(pair.b)));
-            let found: Vec<_> =
-                batch.iter().zip(found).filter_map(|(pair, sets)| Some((pair, sets?))).collect();
+            let known = &*sets;
+            let find = |pair| find(known, pair);
+            let found: Vec<(Pair, (usize, usize))> = pool::run(num_threads, || {
+                batch.par_iter().with_min_len(MIN_FOUND).filter_map(find).collect()
+            })?;
             self.counts.num_pairs += batch.len() as u64;
             self.counts.num_missing += (batch.len() - found.len()) as u64;
             let numbers: Vec<_> = found.iter().map(|&(_, numbers)| numbers).collect();
             let measure = self.measure;
             let similarities = sets.each(&numbers, num_threads, |a, b| similarity(measure, a, b))?;
-            for ((&Pair { a, b, band }, _), similarity) in found.into_iter().zip(similarities) {
+            for ((Pair { a, b, band }, _), similarity) in found.into_iter().zip(similarities) {
                 if self.rule.is_met(similarity) {
                     self.counts.num_edges += 1;
                     self.edges.push(Edge { a, b, similarity: similarity.value(), band }, num_threads)?;
@@ -290,6 +296,10 @@ impl Verifier {
             }
         }
     }
+}
+
+fn find(sets: &Sets, &pair: &Pair) -> Option<(Pair, (usize, usize))> {
+    Some((pair, sets.find(pair.a).zip(sets.find(pair.b))?))
 }
 
 /// Node and bucket of each row.
