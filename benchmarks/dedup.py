@@ -150,7 +150,7 @@ def our_found(planted: Planted, folder: Path) -> Found:
 
 
 def quality(folder: Path, sets: dict[str, Planted], python: Path | None) -> None:
-    """What all sides found, ours on the same documents as each peer; the goal is the peer on the whole set."""
+    """What all sides found, ours on the documents of each peer; the goal is the peer on the whole set."""
     ours: dict[str, tuple[float, float]] = {}
     for size, planted in sets.items():
         child(our_command(planted, folder / "ours", num_threads=1))
