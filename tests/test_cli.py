@@ -131,6 +131,7 @@ def test_a_dry_run_says_what_is_cached_and_why_not(curate, home, tmp_path):
     all_cached = curate("run", path, "--dry-run", "--json").value
     assert all_cached["bytes_to_measure"] == 0 and all_cached["missing"].keys() == {
         "input",
+        "identity",
         "document",
         "heuristics",
         "tokens",

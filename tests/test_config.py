@@ -100,9 +100,9 @@ def test_all_problems_are_listed_at_once():
 
 def test_a_recipe_without_stages_named_measures_everything():
     names = [stage.key for stage in load_recipe(MINIMAL).stages]
-    assert names == ["document", "heuristics", "tokens"]
+    assert names == ["identity", "document", "heuristics", "tokens"]
 
 
 def test_words_of_the_counts_follow_the_heuristics():
     recipe = load_recipe({**MINIMAL, "measure": [{"heuristics": {"words": "datatrove-en"}}]})
-    assert recipe.stages[0].words == "datatrove-en"
+    assert recipe.stages[1].words == "datatrove-en"

@@ -9,7 +9,7 @@ from curate import text
 from curate.errors import ConfigError, DataError
 from curate.text import NativeSpec
 
-GROUPS = ("document", "gopher", "c4", "fineweb", "redpajama")
+GROUPS = ("identity", "document", "gopher", "c4", "fineweb", "redpajama")
 ALL = NativeSpec(groups=frozenset(GROUPS), words="uax29")
 
 
@@ -55,7 +55,7 @@ def test_other_types_are_named_errors():
 
 
 def test_an_unknown_group_is_a_config_error_that_lists_the_groups():
-    with pytest.raises(ConfigError, match="groups are document"):
+    with pytest.raises(ConfigError, match="groups are identity, document"):
         text.measure(binary([b"x"]), NativeSpec(groups=frozenset({"nonsense"})))
 
 

@@ -2,11 +2,11 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curate.cli.opening import open_run, open_session
 from curate.cli.options import (
     AsJson,
     Memory,
@@ -20,49 +20,12 @@ from curate.cli.options import (
     app,
     print_result,
 )
-from curate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from curate.pipeline import OpenRun, Session
+    from curate.pipeline import OpenRun
 
 config_app = typer.Typer(no_args_is_help=True, help="Show a resolved recipe, or the schema of recipes.")
 app.add_typer(config_app, name="config")
-
-
-def _session(
-    recipe: Path,
-    overrides: list[str] | None,
-    threads: int | None,
-    memory: str,
-    quiet: bool,
-    *,
-    read_only: bool = False,
-) -> "Session":
-    from curate import pipeline
-
-    limits = pipeline.Limits(
-        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
-    progress = pipeline.Silent() if quiet else pipeline.terminal_progress()
-    stop = pipeline.Stop()
-    stop.listen(lambda text: print(text, file=sys.stderr, flush=True))
-    return pipeline.Session(
-        pipeline.load_recipe(recipe, overrides=overrides),
-        limits=limits,
-        progress=progress,
-        read_only=read_only,
-        stop=stop,
-    )
-
-
-def _open(run_dir: Path, relocate: list[str] | None = None) -> "OpenRun":
-    from curate import pipeline
-
-    places = [pair.partition("=") for pair in relocate or []]
-    for old, _, new in places:
-        if not (old and new):
-            raise ConfigError(f"--relocate is OLD=NEW: {old or new}")
-    return pipeline.open_run(run_dir, relocate={old: new for old, _, new in places})
 
 
 def _finish(result: "OpenRun", as_json: bool) -> None:
@@ -97,7 +60,7 @@ def run(  # over: the options of a command are its parameters
     from curate import pipeline
     from curate.report.fromrun import write_report
 
-    session = _session(recipe, overrides, threads, memory, quiet, read_only=dry_run)
+    session = open_session(recipe, overrides, threads, memory, quiet, read_only=dry_run)
     if dry_run:
         forecast = pipeline.forecast(session, write=not no_write)
         print_result(forecast.as_dict(), as_json, forecast.as_text())
@@ -120,32 +83,11 @@ def measure(
     """Turn text into columns; the only step that reads all text."""
     from curate import pipeline
 
-    session = _session(recipe, overrides, threads, memory, quiet)
+    session = open_session(recipe, overrides, threads, memory, quiet)
     pipeline.prepare(session)
     timing = pipeline.measure(session, part=pipeline.parse_part(part))
     print_result(
         timing.as_dict(), as_json, f"measured {timing.num_tasks} tasks, {timing.num_cached} were done already"
-    )
-
-
-@app.command()
-def dedup(
-    recipe: RecipePath,
-    overrides: Set = None,
-    threads: Threads = None,
-    memory: Memory = "2GiB",
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find duplicate clusters and fit what the plan needs; measures first where columns are missing."""
-    from curate import pipeline
-
-    session = _session(recipe, overrides, threads, memory, quiet)
-    timing = pipeline.run_resolve(session)
-    print_result(
-        timing.as_dict(),
-        as_json,
-        f"resolved {timing.num_tasks} artefacts, {timing.num_cached} were done already",
     )
 
 
@@ -161,7 +103,7 @@ def plan(
     """Decide what is kept; after the first time without reading any text."""
     from curate import pipeline
 
-    session = _session(recipe, overrides, threads, memory, quiet)
+    session = open_session(recipe, overrides, threads, memory, quiet)
     result = pipeline.run_steps(session, write=False)
     _finish(result, as_json)
 
@@ -178,7 +120,7 @@ def write(
     """Write the curated shards, after what is missing before that."""
     from curate import pipeline
 
-    session = _session(recipe, overrides, threads, memory, quiet)
+    session = open_session(recipe, overrides, threads, memory, quiet)
     result = pipeline.run_steps(session, write=True)
     _finish(result, as_json)
 
@@ -186,7 +128,7 @@ def write(
 @app.command()
 def status(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
     """Say what a run has done."""
-    state = _open(run_dir, relocate).status()
+    state = open_run(run_dir, relocate).status()
     print_result(state, as_json, "\n".join(f"{key}: {value}" for key, value in state.items()))
 
 
@@ -198,7 +140,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check sizes, hashes, row counts and that in = kept + dropped; exit 4 when something is wrong."""
-    problems, num_checked = _open(run_dir, relocate).verify("size" if size_only else "hash")
+    problems, num_checked = open_run(run_dir, relocate).verify("size" if size_only else "hash")
     text = "\n".join(problems) if problems else f"{num_checked} files are as committed, the ledger adds up"
     print_result({"problems": problems, "num_checked": num_checked}, as_json, text)
     raise typer.Exit(4 if problems else 0)
@@ -214,7 +156,7 @@ def explain(
     """Say why a document was kept or dropped, with every measured value and limit."""
     from curate.report.fromrun import explain_documents
 
-    found = explain_documents(_open(run_dir, relocate), document)
+    found = explain_documents(open_run(run_dir, relocate), document)
     print_result([item.to_json() for item in found], as_json, "\n".join(item.text() for item in found))
 
 
@@ -223,7 +165,7 @@ def report(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False)
     """Write the report of a run again and print where it is (or the report itself, with --json)."""
     from curate.report.fromrun import write_report
 
-    path = write_report(_open(run_dir, relocate))
+    path = write_report(open_run(run_dir, relocate))
     print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
 
 
@@ -236,7 +178,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove temporary files and files that nothing commits, in the run and its store."""
-    removed = _open(run_dir).gc(grace_s)
+    removed = open_run(run_dir).gc(grace_s)
     print_result({"removed": removed}, as_json, f"removed {len(removed)} files")
 
 

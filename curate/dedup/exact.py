@@ -9,7 +9,6 @@ Cost: 24 bytes of scratch a document, read twice. Nothing depends on how the cor
 the memory. Not here: near duplicates.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,76 +17,21 @@ from typing import Self
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from pydantic import field_validator
 
+from curate.dedup.keep import KeepRule
 from curate.dedup.spill import NUM_PARTITIONS, ByOrdinal, Spill
-from curate.errors import ConfigError, DataError
-from curate.schema import Settings
+from curate.errors import DataError
 
 DUPLICATE = "exact.duplicate"
 """Reason of a document whose cluster keeps another one."""
 
 ID_BYTES = 16
-LONGEST = "document.num_bytes"
-
 _ROW_BYTES = 128
 """Bytes that one row takes while its partition is counted or sorted, with the copies that this makes."""
 
-_KEY = re.compile(r'(?:"((?:[^"]|"")+)"|([^\W\d]\w*(?:\.\w+)*))(?:\s+(asc|desc))?', re.IGNORECASE)
 
-
-class Prefer(Settings):
-    """Values of a column in the order in which they are preferred."""
-
-    column: str
-    """Name of the column."""
-    order: tuple[str, ...]
-    """Its values, the most preferred first; all others come after them, and are equal among each other."""
-
-    @field_validator("order")
-    @classmethod
-    def _check_order(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) != len(value):
-            raise ConfigError(f"order needs different values, at least one: {', '.join(value)}")
-        return value
-
-
-class Exact(Settings):
-    """Which of several documents with the same text stays."""
-
-    keep: str = "first"
-    """`first`, `longest`, or columns as in ORDER BY: `quality.score desc, date`; nulls come last."""
-    prefer: Prefer | None = None
-    """Preferred values of a column, such as sources; looked at before `keep`; None is no preference."""
-    within: str | None = None
-    """Column inside whose values duplicates are looked for, such as a source; None is the whole corpus."""
-
-    @field_validator("keep")
-    @classmethod
-    def _check_keep(cls, value: str) -> str:
-        parse_order(value)
-        return value
-
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns that choosing a keeper reads."""
-        first = () if self.prefer is None else (self.prefer.column,)
-        return tuple(dict.fromkeys((*first, *(column for column, _ in parse_order(self.keep)))))
-
-
-def parse_order(keep: str) -> tuple[tuple[str, bool], ...]:
-    """Columns of a keep rule, each with whether its greatest value is the best."""
-    if keep == "first":
-        return ()
-    if keep == "longest":
-        return ((LONGEST, True),)
-    keys = []
-    for part in re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', keep):
-        match = _KEY.fullmatch(part.strip())
-        if match is None:
-            raise ConfigError(f"keep is not `first`, `longest` or `column [asc|desc], ...`: {keep}")
-        quoted, plain, direction = match.groups()
-        keys.append((plain or quoted.replace('""', '"'), (direction or "asc").lower() == "desc"))
-    return tuple(keys)
+class Exact(KeepRule):
+    """Documents with the same bytes of text: one of them stays."""
 
 
 class Scratch:
@@ -204,7 +148,6 @@ class Keepers:
         self._settings = settings
         self._scratch = scratch
         self._memory_bytes = memory_bytes
-        self._order = parse_order(settings.keep)
         self._spill = Spill(scratch, "survivors", memory_bytes=memory_bytes)
         self._num_ordinals = 0
 
@@ -212,33 +155,15 @@ class Keepers:
         self, first_ordinal: int, cluster_ids: np.ndarray, survived: np.ndarray, keys: pl.DataFrame
     ) -> None:
         """Tell of consecutive rows: clusters (-1 is none), whether filters keep them, and `columns()`."""
-        missing = [name for name in self._settings.columns() if name not in keys.columns]
-        if missing:
-            raise ConfigError(f"dedup.exact reads a column that is not there: {missing[0]}")
         chosen = np.flatnonzero(survived & (cluster_ids >= 0))
         self._num_ordinals = max(self._num_ordinals, first_ordinal + len(cluster_ids))
         columns = {"cluster_id": cluster_ids[chosen], "ordinal": chosen.astype(np.int64) + first_ordinal}
         rows = pl.DataFrame(columns)
         if self._settings.columns():
-            rows = rows.hstack(self._keys(keys)[chosen])
+            rows = rows.hstack(self._settings.sort_keys(keys)[chosen])
         # A multiple of an odd constant spreads neighbours over the partitions.
         mixed = rows["cluster_id"].to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         self._spill.add(mixed >> np.uint64(64 - (NUM_PARTITIONS - 1).bit_length()), rows)
-
-    def _keys(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Columns `0`, `1`, ... to sort by, the best first."""
-        keys = []
-        if self._settings.prefer is not None:
-            prefer = self._settings.prefer
-            ranks = {value: rank for rank, value in enumerate(prefer.order)}
-            named = frame[prefer.column].cast(pl.String)
-            keys.append(named.replace_strict(ranks, default=len(ranks), return_dtype=pl.Int64))
-        for column, _ in self._order:
-            values = frame[column]
-            if values.dtype.is_float():
-                values = values.fill_nan(None)
-            keys.append(values.cast(pl.String) if values.dtype in (pl.Categorical, pl.Enum) else values)
-        return pl.DataFrame([key.alias(str(index)) for index, key in enumerate(keys)])
 
     def finish(self) -> "Losers":
         """Choose the keepers; the spilled rows are removed."""
@@ -261,12 +186,7 @@ class Keepers:
         return Losers(found, num_docs)
 
     def _best(self, parts: Iterator[pl.DataFrame], max_rows: int) -> pl.DataFrame:
-        descending = [
-            False,
-            *([False] if self._settings.prefer else []),
-            *(down for _, down in self._order),
-            False,
-        ]
+        descending = [False, *self._settings.descending(), False]
         held: list[pl.DataFrame] = []
         for part in parts:
             held.append(part)
@@ -289,9 +209,6 @@ class Losers(Scratch):
         super().__init__(rows)
         self.num_docs = num_docs
 
-    def read(self, first_ordinal: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ordinals of the dropped in ascending order, and the ordinal of the keeper of each."""
-        found = self._rows.read(first_ordinal, num_rows)
-        if found is None:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        return found["ordinal"].to_numpy(), found["keeper"].to_numpy()
+    def read(self, first_ordinal: int, num_rows: int) -> pl.DataFrame | None:
+        """`ordinal` of the dropped, ascending, and `keeper` of each; None where there are none."""
+        return self._rows.read(first_ordinal, num_rows)

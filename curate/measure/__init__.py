@@ -1,7 +1,7 @@
 """Measuring stages: per-document columns from text, by what the recipe calls them."""
 
 from curate.measure.classifier import Classifier
-from curate.measure.document import Document
+from curate.measure.document import Document, Identity
 from curate.measure.fasttext import FastText
 from curate.measure.hashed_linear import HashedLinear
 from curate.measure.heuristics import Heuristics
@@ -13,7 +13,7 @@ from curate.measure.tokens import Tokens
 STAGES: dict[str, type[StageModel]] = {
     stage.kind: stage for stage in (Classifier, HashedLinear, Heuristics, Language, MinHash, Tokens)
 }
-"""Stages that a recipe names under `measure:`; `document` is always measured."""
+"""Stages that a recipe names under `measure:`; `identity` and `document` are always measured."""
 
 __all__ = [
     "STAGES",
@@ -22,6 +22,7 @@ __all__ = [
     "FastText",
     "HashedLinear",
     "Heuristics",
+    "Identity",
     "Language",
     "MinHash",
     "StageModel",

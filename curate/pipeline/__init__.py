@@ -7,6 +7,7 @@ import yaml
 from curate.pipeline.deliver import output_schema
 from curate.pipeline.doctor import doctor
 from curate.pipeline.forecast import Forecast, forecast
+from curate.pipeline.found import Found, describe_duplicates
 from curate.pipeline.limits import Limits, default_threads, parse_bytes
 from curate.pipeline.measure import measure, parse_part
 from curate.pipeline.openrun import OpenRun, open_run
@@ -14,7 +15,8 @@ from curate.pipeline.plan import plan
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
-from curate.pipeline.resolve import resolve
+from curate.pipeline.resolve import DUPLICATES, dedup_stages, open_facts, resolve
+from curate.pipeline.seen import add_to_index
 from curate.pipeline.session import Session
 from curate.pipeline.stopping import Stop
 from curate.pipeline.terminal import terminal_progress
@@ -23,6 +25,7 @@ from curate.pipeline.write import deliver
 
 __all__ = [
     "Forecast",
+    "Found",
     "Limits",
     "OpenRun",
     "PlanFile",
@@ -33,8 +36,10 @@ __all__ = [
     "Stop",
     "Timing",
     "TrainedModel",
+    "add_to_index",
     "default_threads",
     "deliver",
+    "describe_duplicates",
     "doctor",
     "dump_recipe",
     "forecast",
@@ -70,11 +75,12 @@ def prepare(session: Session) -> None:
 
 
 def run_resolve(session: Session) -> Timing:
-    """Measure what is missing, then resolve; the run folder is locked meanwhile."""
+    """Find duplicates: measure and resolve what that needs; the run folder is locked meanwhile."""
+    open_facts(session)
     with session.run.lock():
         prepare(session)
-        measure(session)
-        timing = resolve(session)
+        measure(session, stages=dedup_stages(session))
+        timing = resolve(session, only=DUPLICATES)
         session.save_timings()
     return timing
 
@@ -87,6 +93,7 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
     Raises:
         StateError: another process works on this run.
     """
+    open_facts(session)
     if write and session.recipe.output is not None:
         output_schema(session)
     with session.run.lock():
@@ -99,5 +106,7 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
         session.stop.check()
         if write and session.recipe.output is not None:
             deliver(session, found)
+            if session.recipe.dedup.minhash is not None:
+                add_to_index(session, found)
         session.save_timings()
     return OpenRun(session, found)

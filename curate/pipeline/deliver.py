@@ -54,7 +54,7 @@ def output_schema(session: Session) -> pa.Schema:
         raise ConfigError(
             "the recipe has no section `output`", hint="add `output: {path: ...}` or use --no-write"
         )
-    known = pa.schema([*session.carried, *session.measured_schema])
+    known = pa.schema([*session.carried, *session.measured_schema, *session.facts_schema])
     split = output.split_by
     if split is not None:
         _check_known(session, "split_by", split, known)
@@ -87,7 +87,8 @@ class Delivery:
         assert output is not None
         self.session, self.plan, self.output = session, plan, output
         self.carried = session.carried
-        self.measured = [name for name in self.schema.names if name in session.measured_columns]
+        own = [*session.measured_columns, *session.facts_schema.names]
+        self.measured = [name for name in self.schema.names if name in own]
         self.shuffled = session.recipe.plan.order == "shuffle"
         self.split = self._split()
 

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curate import text
+from curate.pipeline import near
 from curate.pipeline.deliver import output_schema
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.plan import plan_task
-from curate.pipeline.resolve import clusters_task, factors_task
+from curate.pipeline.resolve import all_tasks, open_facts
 from curate.pipeline.session import PieceEntry, Session
 from curate.schema import TEXT
 from curate.shards import iter_batches
@@ -25,6 +26,12 @@ _PROBE_BYTES = 4 << 20
 _MAX_LISTED = 5
 _WRITE_RATE = 60e6
 """Bytes of text a second that reading and writing kept text takes on one core, about."""
+_KEY_BYTES = 40
+"""Scratch of a band key of a document, with the pairs that it may make, about."""
+_KEY_RATE = 8e6
+"""Band keys a second that one core partitions, sorts and groups, about."""
+_VERIFY_RATE = 200e6
+"""Bytes of text a second that one core decodes and compares of candidates, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,9 @@ class Forecast:
     estimated_s: float
     memory_bytes: int
     scratch_bytes: int
+    dedup: dict[str, float] | None
+    """Near duplicates: seconds and scratch bytes of candidates, and those of verification if every document
+    were a candidate; None where they are not looked for, or are found."""
     steps: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,11 +76,19 @@ class Forecast:
             f"memory    {self.memory_bytes / 1e6:,.0f} MB budget",
             f"scratch   about {self.scratch_bytes / 1e6:,.1f} MB",
         ]
+        if self.dedup is not None:
+            lines.append(
+                f"near      candidates about {self.dedup['candidates_s']:,.0f} s and "
+                f"{self.dedup['candidates_bytes'] / 1e6:,.1f} MB of scratch; verification at most "
+                f"{self.dedup['verify_s']:,.0f} s and {self.dedup['verify_bytes'] / 1e6:,.1f} MB, if every "
+                f"document were a candidate"
+            )
         return "\n".join(lines)
 
 
 def forecast(session: Session, *, write: bool) -> Forecast:
     """Say what `run` would do now."""
+    open_facts(session)
     locate(session)
     missing: dict[str, list[PieceEntry]] = {name: [] for name in session.stage_fingerprints}
     to_measure = 0
@@ -80,12 +98,13 @@ def forecast(session: Session, *, write: bool) -> Forecast:
         for name in lacking:
             missing[name].append(entry)
     total = sum(entry.piece.num_bytes for entry in session.entries)
-    rate = _probe(session) if to_measure else None
+    rate, shingles = _probe(session) if to_measure else (None, _shingles_per_byte(session))
     write = write and session.recipe.output is not None
     if write:
         output_schema(session)
     seconds = (to_measure / rate if rate else 0.0) + (total / _WRITE_RATE if write else 0.0)
     num_docs = sum(shard.num_rows or shard.size_bytes // 1000 for shard in session.shards)
+    dedup = _dedup(session, num_docs, total, shingles)
     output = session.recipe.output if write else None
     is_sorted = output is not None and bool(session.recipe.plan.order == "shuffle" or output.split_by)
     return Forecast(
@@ -96,9 +115,12 @@ def forecast(session: Session, *, write: bool) -> Forecast:
         why={name: _why(session, name, entries) for name, entries in missing.items() if entries},
         bytes_to_measure=to_measure,
         rate_bytes_per_s=rate,
-        estimated_s=round(seconds, 1),
+        estimated_s=round(seconds + (dedup["candidates_s"] + dedup["verify_s"] if dedup else 0.0), 1),
         memory_bytes=session.limits.memory_bytes,
-        scratch_bytes=num_docs * 80 + (total if is_sorted else 0),
+        scratch_bytes=num_docs * 80
+        + (total if is_sorted else 0)
+        + int(dedup["candidates_bytes"] + dedup["verify_bytes"] if dedup else 0),
+        dedup=dedup,
         steps=_steps(session, to_measure, write=write),
     )
 
@@ -119,10 +141,7 @@ def _steps(session: Session, to_measure: int, *, write: bool) -> dict[str, str]:
         measure, later = f"{to_measure / 1e6:,.1f} MB of text to read", "to do, since columns are missing"
         return {"measure": measure, "resolve": later, "plan": later, "write": _write(session, None, write)}
     place(session)
-    tasks = [factors_task(session)]
-    if session.recipe.dedup.exact is not None:
-        tasks.append(clusters_task(session))
-    lacking = [task.name for task in tasks if session.run.lookup(task) is None]
+    lacking = [name for name, task in all_tasks(session).items() if session.run.lookup(task) is None]
     task = plan_task(session)
     done = session.run.lookup(task) is not None
     return {
@@ -149,14 +168,48 @@ def _write(session: Session, plan: str | None, write: bool) -> str:
     return f"cached, unless columns or sizes of the output changed: {folder} holds this plan"
 
 
-def _probe(session: Session) -> float | None:
-    """Measure a few MB of the first piece with rows and return bytes a second."""
+def _probe(session: Session) -> tuple[float | None, float]:
+    """Measure a few MB of the first piece with rows: bytes a second, and shingles of signatures a byte."""
     for entry in session.entries:
         batches = iter_batches(entry.piece, session.recipe.input, max_bytes=_PROBE_BYTES)
-        started, num_bytes = time.perf_counter(), 0
+        started, num_bytes, shingles = time.perf_counter(), 0, 0
         for batch in islice(batches, 1):
-            text.measure(batch[TEXT], session.spec, num_threads=session.limits.num_threads)
+            found = text.measure(batch[TEXT], session.spec, num_threads=session.limits.num_threads)
             num_bytes += int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
+            if near.NUM_SHINGLES in found.schema.names:
+                shingles += int(pc.sum(found[near.NUM_SHINGLES]).as_py() or 0)
         if num_bytes:
-            return num_bytes / (time.perf_counter() - started)
-    return None
+            return num_bytes / (time.perf_counter() - started), shingles / num_bytes
+    return None, 0.0
+
+
+def _shingles_per_byte(session: Session) -> float:
+    """From columns of the first rows; everything is measured."""
+    if session.recipe.dedup.minhash is None:
+        return 0.0
+    place(session)
+    for block in session.blocks():
+        frame = session.read_columns(block, [near.NUM_SHINGLES, "document.num_bytes"]).sum()
+        shingles, num_bytes = frame.row(0)
+        if num_bytes:
+            return float(shingles or 0) / float(num_bytes)
+    return 0.0
+
+
+def _dedup(session: Session, num_docs: int, num_bytes: int, shingles: float) -> dict[str, float] | None:
+    """What near duplicates would cost, unless they are found."""
+    if session.recipe.dedup.minhash is None:
+        return None
+    measured = all(not missing_stages(session, entry) for entry in session.entries)
+    if measured and session.run.lookup(near.task(session)) is not None:
+        return None
+    settings, stage = near.near_settings(session)
+    num_keys = num_docs * settings.choose_bands(stage).num_bands
+    threads = session.limits.num_threads
+    per_doc = 8 * shingles * num_bytes if settings.reads_text else 4 * stage.num_hashes * num_docs
+    return {
+        "candidates_s": round(num_keys / _KEY_RATE / threads, 1),
+        "candidates_bytes": float(num_keys * _KEY_BYTES),
+        "verify_s": round(num_bytes / _VERIFY_RATE / threads, 1),
+        "verify_bytes": float(round(per_doc)),
+    }

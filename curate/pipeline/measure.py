@@ -5,7 +5,7 @@ one batch, the next is decoded and the columns of the last are written; memory i
 group of columns, whatever the size of the piece.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -40,8 +40,12 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
+def measure(
+    session: Session, *, part: tuple[int, int] | None = None, stages: Collection[str] | None = None
+) -> Timing:
     """Measure every piece for every stage that the store lacks; with `part` only every n-th piece.
+
+    With `stages` only for those, and for the input's own columns.
 
     Afterwards each entry of the session knows its column files and, unless only a part was measured, its
     rows and place, and the rows that could not be read are listed in quarantine.
@@ -50,7 +54,8 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
         DataError: a shard cannot be read.
     """
     locate(session)
-    todo = [(entry, missing_stages(session, entry)) for entry in session.entries]
+    wanted = None if stages is None else {INPUT_STAGE, *stages}
+    todo = [(entry, missing_stages(session, entry, wanted)) for entry in session.entries]
     todo = [(entry, missing) for entry, missing in todo if missing]
     if part is not None:
         todo = todo[part[0] - 1 :: part[1]]
@@ -105,9 +110,10 @@ def _used_commits(session: Session) -> list[Commit]:
     return list(used.values())
 
 
-def missing_stages(session: Session, entry: PieceEntry) -> list[str]:
-    """Names of the stages that the store lacks for a piece, in the order of the recipe."""
-    return [name for name in session.stage_fingerprints if name not in entry.commits]
+def missing_stages(session: Session, entry: PieceEntry, wanted: Collection[str] | None = None) -> list[str]:
+    """Names of the stages, of all or those wanted, that the store lacks for a piece, in recipe order."""
+    names = (name for name in session.stage_fingerprints if wanted is None or name in wanted)
+    return [name for name in names if name not in entry.commits]
 
 
 def place(session: Session) -> None:

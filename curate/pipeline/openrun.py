@@ -5,7 +5,7 @@ frames.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import polars as pl
 from curate.config import read_yaml
 from curate.errors import ConfigError, StateError
 from curate.files import read_json
+from curate.pipeline import near
 from curate.pipeline.limits import Limits
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.quarantine import num_quarantined
 from curate.pipeline.recipe import load_recipe
+from curate.pipeline.resolve import dedup_stages, open_facts
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify_run
 from curate.pipeline.write import output_folders
@@ -38,6 +40,7 @@ class OpenRun:
         if plan is not None:
             self.plan_file = plan
         self.session = session
+        open_facts(session)
         self.path = session.recipe.run_dir
 
     @cached_property
@@ -52,15 +55,15 @@ class OpenRun:
             raise StateError(f"{self.path} has no plan yet", hint="run `curate plan RECIPE`")
         return PlanFile.open(self.session.run.root / "plans" / fingerprint)
 
-    def located(self) -> Session:
-        """The session with every piece's column files found.
+    def located(self, stages: Collection[str] | None = None) -> Session:
+        """The session with every piece's column files found, those of `stages` at least.
 
         Raises:
             StateError: a piece is not measured.
         """
         locate(self.session)
         for entry in self.session.entries:
-            if missing_stages(self.session, entry):
+            if missing_stages(self.session, entry, stages):
                 raise StateError(
                     f"{entry.piece.shard.key} is not measured", hint="run `curate measure RECIPE`"
                 )
@@ -74,6 +77,22 @@ class OpenRun:
         return pl.concat(
             [session.read_columns(entry, wanted) for entry in session.entries], how="vertical_relaxed"
         )
+
+    def clusters(self) -> pl.DataFrame:
+        """What was found of near duplicates, a row for every document in key order: columns `minhash.*`.
+
+        Raises:
+            StateError: they have not been looked for.
+        """
+        session = self.located(dedup_stages(self.session))
+        facts = near.cluster_file(session)
+        parts = [pl.from_arrow(facts.read(entry)) for entry in session.entries]
+        return pl.concat([pl.DataFrame(part) for part in parts])
+
+    def edges(self) -> pl.DataFrame:
+        """Verified pairs of near duplicates by ordinal: `a`, `b`, `similarity`, `band`, `cluster_id`."""
+        self.located(dedup_stages(self.session))
+        return pl.read_parquet(near.edges_path(self.session))
 
     def plan(self) -> pl.DataFrame:
         """The plan's rows of all shards in key order, with the shard key in front."""

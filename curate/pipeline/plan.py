@@ -20,12 +20,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dedup.exact import DUPLICATE, Keepers
 from curate.filters.rules import check_rules
 from curate.pipeline.draft import Draft, PoolNames, all_reasons, draft_block, needed_columns, spill, unspill
-from curate.pipeline.planfile import FORMAT, POOLS_SCHEMA, ROWS_PER_GROUP, ROWS_SCHEMA, PlanFile, add_reason
+from curate.pipeline.duplicates import REASONS as DUPLICATES
+from curate.pipeline.duplicates import Duplicates
+from curate.pipeline.planfile import (
+    FORMAT,
+    POOLS_SCHEMA,
+    ROWS_PER_GROUP,
+    ROWS_SCHEMA,
+    WITNESSES,
+    PlanFile,
+    add_reason,
+)
 from curate.pipeline.progress import Timing
-from curate.pipeline.resolve import ClusterFile, clusters_task, factors_task, read_factors
+from curate.pipeline.resolve import all_tasks, read_factors
 from curate.pipeline.session import Block, PieceEntry, Session
 from curate.pipeline.transform import NUM_BYTES
 from curate.runs import Draft as Files
@@ -46,15 +55,14 @@ ROWS_SETTINGS: Mapping[str, Any] = {
 
 def plan_task(session: Session) -> Task:
     """The task that decides the plan; its fingerprint is the plan's."""
-    inputs = [*session.stage_fingerprints.values(), factors_task(session).fingerprint]
-    if session.recipe.dedup.exact is not None:
-        inputs.append(clusters_task(session).fingerprint)
+    inputs = [*session.stage_fingerprints.values()]
+    inputs += [task.fingerprint for task in all_tasks(session).values()]
     inputs += [f"{entry.shard.key} {entry.fingerprint}" for entry in session.entries]
     return Task(
         step="plan",
         name="plan",
         inputs=inputs,
-        settings={"version": 1, "recipe": session.recipe.plan_fingerprint()},
+        settings={"version": 2, "recipe": session.recipe.plan_fingerprint()},
     )
 
 
@@ -81,11 +89,11 @@ class _Planner:
     def __init__(self, session: Session, task: Task) -> None:
         self.session, self.task, self.recipe = session, task, session.recipe
         self.entries = session.entries
-        self.names = all_reasons(session, [DUPLICATE, *REASONS])
+        self.names = all_reasons(session, [*DUPLICATES, *REASONS])
         self.codes = {name: code for code, name in enumerate(self.names.to_pylist())}
         self.pools = PoolNames()
         self.scratch = session.run.scratch
-        self.clusters = ClusterFile(session) if self.recipe.dedup.exact is not None else None
+        self.duplicates = Duplicates(session)
         self.factors = read_factors(session)
         self.estimates: list[pl.DataFrame] = []
         self.edited: Counter[str] = Counter()
@@ -98,12 +106,11 @@ class _Planner:
     def decide(self) -> None:
         """Run all passes and commit the plan."""
         self._draft_all()
-        losers = self._choose_keepers()
-        self.outcome = self._select(losers)
+        self.duplicates.choose(lambda block: unspill(self._spill_path(block)).survives)
+        self.outcome = self._select()
         with self.session.run.begin(self.task) as files:
-            shards = [
-                self._write_shard(files, index, list(entries), losers) for index, entries in self._by_shard()
-            ]
+            shards = [self._write_shard(files, index, list(entries)) for index, entries in self._by_shard()]
+            self._write_witnesses(files)
             self._write_pools(files)
             self._write_header(files, shards)
             files.commit(meta={"totals": dict(sorted(self.totals.items()))})
@@ -125,24 +132,13 @@ class _Planner:
             self.estimates.append(draft.estimates)
             spill(draft, self._spill_path(block))
 
-    def _choose_keepers(self) -> Any:
-        if self.clusters is None or self.recipe.dedup.exact is None:
-            return None
-        settings = self.recipe.dedup.exact
-        keepers = Keepers(settings, scratch=self.scratch, memory_bytes=self.session.limits.memory_bytes // 2)
-        for block in self.session.blocks():
-            ids = self.clusters.read(block)["exact.cluster_id"].to_numpy()
-            keys = self.session.read_columns(block, settings.columns())
-            keepers.add(block.first_ordinal, ids, unspill(self._spill_path(block)).survives, keys)
-        return keepers.finish()
-
-    def _select(self, losers: Any) -> Outcome:
+    def _select(self) -> Outcome:
         """Choose under the budget among what filters and duplicates leave."""
         memory = self.session.limits.memory_bytes // 2
         selector = Selector(self.recipe.plan.selection, scratch=self.scratch, memory_bytes=memory)
         for block in self.session.blocks():
             draft = unspill(self._spill_path(block))
-            left, _ = self._left(block, draft, losers)
+            left, _ = self._left(block, draft)
             selector.add(
                 block.first_ordinal,
                 doc_ids=draft.doc_id,
@@ -155,29 +151,22 @@ class _Planner:
     def _selection_columns(self, block: Block) -> pl.DataFrame:
         return self.session.read_columns(block, self.recipe.plan.selection.columns())
 
-    def _left(
-        self, block: Block, draft: Draft, losers: Any
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint16]]:
+    def _left(self, block: Block, draft: Draft) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint16]]:
         """Rows that filters and duplicates leave, and the reason code of the duplicates."""
         left = draft.survives
         extra = np.full(block.length, NO_REASON, np.uint16)
-        if losers is not None:
-            ordinals, _ = losers.read(block.first_ordinal, block.length)
-            places = ordinals - block.first_ordinal
-            left[places] = False
-            extra[places] = self.codes[DUPLICATE]
+        for reason, places in self.duplicates.drop(block, left):
+            extra[places] = self.codes[reason]
         return left, extra
 
-    def _write_shard(
-        self, files: Files, index: int, entries: list[PieceEntry], losers: Any
-    ) -> dict[str, Any]:
+    def _write_shard(self, files: Files, index: int, entries: list[PieceEntry]) -> dict[str, Any]:
         """Write the rows of one shard and return its entry of the header."""
         path = f"plans/{self.task.fingerprint}/rows/{index:06d}.parquet"
         shard, num_rows = entries[0].shard, sum(entry.length for entry in entries)
         with files.create(path) as output:
             writer = pq.ParquetWriter(output, ROWS_SCHEMA, **ROWS_SETTINGS)
             for block in (block for entry in entries for block in entry.blocks()):
-                writer.write_table(self._rows(block, losers), row_group_size=ROWS_PER_GROUP)
+                writer.write_table(self._rows(block), row_group_size=ROWS_PER_GROUP)
             writer.close()
             output.num_rows = num_rows
         return {
@@ -192,10 +181,10 @@ class _Planner:
             "rows_blake3": output.to_record().blake3,
         }
 
-    def _rows(self, block: Block, losers: Any) -> pa.Table:
+    def _rows(self, block: Block) -> pa.Table:
         """Decide the rows of one block, and count them."""
         draft = unspill(self._spill_path(block))
-        left, extra = self._left(block, draft, losers)
+        left, extra = self._left(block, draft)
         columns = self._selection_columns(block)
         for reason, mask in self.outcome.decide(
             block.first_ordinal, doc_ids=draft.doc_id, survived=left, columns=columns
@@ -250,6 +239,11 @@ class _Planner:
         self.totals["kept_docs"] += int(kept.sum())
         self.totals["num_tokens"] += int(tokens.sum(dtype=np.int64))
         self.totals["planned_tokens"] += int(tokens[kept].sum(dtype=np.int64))
+
+    def _write_witnesses(self, files: Files) -> None:
+        with files.create(f"plans/{self.task.fingerprint}/{WITNESSES}") as output:
+            output.num_rows = self.duplicates.write(output)
+        self.witnesses_blake3 = output.to_record().blake3
 
     def _write_pools(self, files: Files) -> None:
         path = f"plans/{self.task.fingerprint}/pools.parquet"
@@ -313,7 +307,8 @@ class _Planner:
                 for name in self.codes
                 if self.any[name]
             },
-            "warnings": list(self.outcome.warnings),
+            "duplicates_blake3": self.witnesses_blake3,
+            "warnings": [*self.duplicates.warnings, *self.outcome.warnings],
         }
         with files.create(f"plans/{self.task.fingerprint}/plan.json") as output:
             output.write((json.dumps(header, indent=1, sort_keys=True) + "\n").encode())

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from curate.errors import StateError
 from curate.files import hash_file, read_json
 
-FORMAT = 1
+FORMAT = 2
 ROWS_PER_GROUP = 65_536
+WITNESSES = "duplicates.parquet"
+"""File of a plan: for every dropped duplicate the document that stays."""
 
 ROWS_SCHEMA = pa.schema(
     [
@@ -141,10 +143,11 @@ class PlanFile:
     def check_files(self) -> list[str]:
         """Compare every file of the plan with the header; returns what is wrong."""
         problems = []
-        for _, entry in self.iter_shards():
-            path = self.path / entry["rows"]
+        files = [(entry["rows"], entry["rows_blake3"]) for _, entry in self.iter_shards()]
+        for name, expected in [*files, (WITNESSES, self.header["duplicates_blake3"])]:
+            path = self.path / name
             if not path.is_file():
                 problems.append(f"{path} is missing")
-            elif (found := hash_file(path)) != entry["rows_blake3"]:
-                problems.append(f"{path} has BLAKE3 {found}, the plan says {entry['rows_blake3']}")
+            elif (found := hash_file(path)) != expected:
+                problems.append(f"{path} has BLAKE3 {found}, the plan says {expected}")
         return problems

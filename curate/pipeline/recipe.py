@@ -13,10 +13,11 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.dedup.exact import Exact
+from curate.dedup.near import Near
 from curate.errors import ConfigError
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
-from curate.measure import STAGES, Document, Heuristics, StageModel, Tokens
+from curate.measure import STAGES, Document, Heuristics, Identity, MinHash, StageModel, Tokens
 from curate.pipeline.transform import TRANSFORMS, C4Lines
 from curate.schema import Settings, fingerprint
 from curate.selection.settings import Selection
@@ -28,6 +29,8 @@ class Dedup(Settings):
 
     exact: Exact | None = None
     """Documents with the same bytes of text; null leaves copies in."""
+    minhash: Near | None = None
+    """Documents that are nearly the same; `measure` needs `minhash`. Null leaves them in."""
 
 
 class Pools(Settings):
@@ -125,11 +128,20 @@ class Recipe(Settings):
             build(TRANSFORMS[name], settings, at=at)
             for name, settings, at in named_entries(self.transform, "transform", TRANSFORMS)
         )
+        self._check_dedup()
         return self
+
+    def _check_dedup(self) -> None:
+        near = self.dedup.minhash
+        if near is None:
+            return
+        if self.minhash is None:
+            raise ConfigError("dedup.minhash needs signatures", hint="add `minhash` under `measure`")
+        near.choose_bands(self.minhash)
 
     @property
     def stages(self) -> tuple[StageModel, ...]:
-        """The measuring stages, `document` first."""
+        """The measuring stages, `identity` and `document` first."""
         return self._stages
 
     @property
@@ -146,6 +158,11 @@ class Recipe(Settings):
     def tokens(self) -> Tokens:
         """The stage that counts tokens."""
         return next(stage for stage in self._stages if isinstance(stage, Tokens))
+
+    @property
+    def minhash(self) -> MinHash | None:
+        """The stage that makes signatures."""
+        return next((stage for stage in self._stages if isinstance(stage, MinHash)), None)
 
     @property
     def run_dir(self) -> Path:
@@ -166,7 +183,16 @@ class Recipe(Settings):
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
         stages = [_with_absolute_paths(entry) for entry in self.measure]
-        return self.model_copy(update={"input": source, "output": output, "measure": stages, **places})
+        parts = {"input": source, "output": output, "measure": stages, "dedup": self._located_dedup()}
+        return self.model_copy(update={**parts, **places})
+
+    def _located_dedup(self) -> Dedup:
+        near = self.dedup.minhash
+        if near is None or near.index is None:
+            return self.dedup
+        index = near.index.model_copy(update={"path": str(Path(near.index.path).absolute())})
+        near = near.model_copy(update={"index": index})
+        return self.dedup.model_copy(update={"minhash": near})
 
     @property
     def has_secrets(self) -> bool:
@@ -220,19 +246,19 @@ def named_entries(entries: Entries, section: str, known: Mapping[str, Any]) -> I
 
 
 def parse_stages(entries: Entries) -> tuple[StageModel, ...]:
-    """Build the stages of `measure:`, with `document` first and `tokens` added where it is missing.
+    """Build the stages of `measure:`, `identity` and `document` first, `tokens` added where it is missing.
 
     Raises:
         ConfigError: an unknown stage, one that stands twice, or a setting that is wrong.
     """
-    stages: list[StageModel] = [Document()]
+    stages: list[StageModel] = [Identity(), Document()]
     for name, settings, at in named_entries(entries, "measure", STAGES):
         stages.append(build(STAGES[name], settings, at=at))
     if not any(isinstance(stage, Tokens) for stage in stages):
         stages.append(Tokens())
     for stage in stages:
         if isinstance(stage, Heuristics):
-            stages[0] = Document(words=stage.words)
+            stages[1] = Document(words=stage.words)
     names = [stage.key for stage in stages]
     for name in names:
         if names.count(name) > 1:

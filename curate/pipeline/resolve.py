@@ -1,21 +1,22 @@
-"""Resolve: facts that need the columns of all shards - duplicate clusters and factors of token counts.
+"""Resolve: facts that need the columns of all shards - duplicates and factors of token counts.
 
 Each artefact is one task over all pieces; it is found again as long as no piece and no setting that it
 reads changed. Facts only: which copy stays is the plan's decision.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.dedup.exact import Chunk, find_clusters
 from curate.errors import StateError
 from curate.measure.token_estimate import Factors, Sample, fit
 from curate.measure.tokens import BYTES, COUNT
+from curate.pipeline import artefact, near
+from curate.pipeline.artefact import FactFile
+from curate.pipeline.near_search import find_near
 from curate.pipeline.progress import Timing
-from curate.pipeline.session import Block, PieceEntry, Session
+from curate.pipeline.session import INPUT_STAGE, Session
 from curate.runs import Commit, Output, Task
 
 LANGUAGE_COLUMNS = ("language", "lang")
@@ -29,31 +30,57 @@ CLUSTER_SCHEMA = pa.schema(
 )
 
 
-def resolve(session: Session) -> Timing:
-    """Make every artefact that the recipe needs; pieces must be measured and placed."""
-    tasks = {"tokens": factors_task(session)}
-    if session.recipe.dedup.exact is not None:
-        tasks["exact"] = clusters_task(session)
+def resolve(session: Session, *, only: Collection[str] | None = None) -> Timing:
+    """Make every artefact that the recipe needs, of those in `only`; pieces must be measured and placed."""
+    tasks = {name: task for name, task in all_tasks(session).items() if only is None or name in only}
     done = {name: session.run.lookup(task) for name, task in tasks.items()}
     num_cached = sum(commit is not None for commit in done.values())
     timing = Timing(step="resolve", num_tasks=len(tasks) - num_cached, num_cached=num_cached)
     session.timings.append(timing)
+    make = {"tokens": _fit_factors, "exact": _write_clusters, "minhash": find_near}
     with timing:
         session.progress.start("resolve", num_bytes=0, num_tasks=timing.num_tasks)
-        if done["tokens"] is None:
-            _fit_factors(session, tasks["tokens"])
-        if "exact" in tasks and done["exact"] is None:
-            _write_clusters(session, tasks["exact"])
+        for name, task in tasks.items():
+            if done[name] is None:
+                make[name](session, task)
+    if "minhash" in tasks:
+        for warning in near.check(session):
+            session.progress.warn(warning)
     session.progress.finish(f"{timing.num_tasks} made, {num_cached} were there, {timing.wall_s:.1f} s")
     return timing
 
 
-def _inputs(session: Session, *names: str) -> list[str]:
-    """What an artefact over all pieces depends on: the stages it reads and the pieces."""
-    return [
-        *(session.stage_fingerprints[name] for name in names),
-        *(entry.fingerprint for entry in session.entries),
-    ]
+def all_tasks(session: Session) -> dict[str, Task]:
+    """The tasks of the artefacts that the recipe needs, by name."""
+    tasks = {"tokens": factors_task(session)}
+    if session.recipe.dedup.exact is not None:
+        tasks["exact"] = clusters_task(session)
+    if session.recipe.dedup.minhash is not None:
+        tasks["minhash"] = near.task(session)
+    return tasks
+
+
+DUPLICATES = ("exact", "minhash")
+"""Artefacts about duplicates, which need no other columns than `dedup_stages`."""
+
+
+def dedup_stages(session: Session) -> set[str]:
+    """Stages whose columns finding duplicates reads."""
+    dedup = session.recipe.dedup
+    stages = {INPUT_STAGE, "identity"}
+    for rule in (dedup.exact, dedup.minhash):
+        if rule is not None and rule.within is not None:
+            stages.add(session.stage_of(rule.within))
+    return stages | (near.stages(session) if dedup.minhash is not None else set())
+
+
+def open_facts(session: Session) -> None:
+    """Let the session read the columns of the artefacts; each is opened when it is first read."""
+    session.facts = []
+    if session.recipe.dedup.exact is not None:
+        session.facts.append(cluster_file(session))
+    if session.recipe.dedup.minhash is not None:
+        session.facts.append(near.cluster_file(session))
 
 
 def clusters_task(session: Session) -> Task:
@@ -63,7 +90,7 @@ def clusters_task(session: Session) -> Task:
     return Task(
         step="resolve",
         name="exact",
-        inputs=_inputs(session, "document"),
+        inputs=artefact.inputs(session, "identity"),
         settings={"version": 1, "within": within},
     )
 
@@ -74,7 +101,7 @@ def factors_task(session: Session) -> Task:
     return Task(
         step="resolve",
         name="tokens",
-        inputs=_inputs(session, session.recipe.tokens.key),
+        inputs=artefact.inputs(session, session.recipe.tokens.key),
         settings={"version": 1, "by": by},
     )
 
@@ -84,10 +111,6 @@ def factor_columns(session: Session) -> tuple[str | None, str | None]:
     names = session.carried.names
     source = session.recipe.input.source if session.recipe.input.source in names else None
     return source, next((name for name in LANGUAGE_COLUMNS if name in names), None)
-
-
-def _path(task: Task, name: str) -> str:
-    return f"resolve/{task.name}-{task.fingerprint[:16]}/{name}"
 
 
 def _chunks(session: Session) -> Iterator[Chunk]:
@@ -104,45 +127,20 @@ def _write_clusters(session: Session, task: Task) -> Commit:
     with find_clusters(_chunks(session), scratch=session.run.scratch, memory_bytes=memory) as clusters:
 
         def write(output: Output) -> int:
-            writer = pq.ParquetWriter(output, CLUSTER_SCHEMA, compression="zstd", compression_level=1)
-            for block in (block for block in session.blocks() if block.length):
-                batch = clusters.read(block.first_ordinal, block.length)
-                writer.write_table(
-                    pa.Table.from_batches([batch]).cast(CLUSTER_SCHEMA), row_group_size=block.length
-                )
-            writer.close()
-            return sum(entry.length for entry in session.entries)
+            return artefact.write_rows(
+                session,
+                output,
+                CLUSTER_SCHEMA,
+                lambda block: clusters.read(block.first_ordinal, block.length),
+            )
 
         meta = {"num_clusters": clusters.num_clusters, "num_docs": clusters.num_docs}
-        return session.run.write(task, {_path(task, "clusters.parquet"): write}, meta=meta)
+        return session.run.write(task, {artefact.path(task, "clusters.parquet"): write}, meta=meta)
 
 
-class ClusterFile:
-    """Clusters of exact duplicates of the corpus, read block by block."""
-
-    def __init__(self, session: Session) -> None:
-        """Open the artefact.
-
-        Raises:
-            StateError: it has not been made.
-        """
-        task = clusters_task(session)
-        commit = session.run.lookup(task)
-        if commit is None:
-            raise StateError("duplicates have not been resolved", hint="run `curate dedup RECIPE`")
-        self.meta: dict[str, Any] = dict(commit.meta)
-        self.fingerprint = task.fingerprint
-        self._file = pq.ParquetFile(session.run.path_of(commit.files[0]))
-        ordinals = (block.first_ordinal for block in session.blocks() if block.length)
-        self._groups = {ordinal: group for group, ordinal in enumerate(ordinals)}
-
-    def read(self, rows: PieceEntry | Block) -> pa.Table:
-        """Columns `exact.cluster_id` and `exact.cluster_size` of one piece or block."""
-        blocks = [rows] if isinstance(rows, Block) else rows.blocks()
-        groups = [self._groups[block.first_ordinal] for block in blocks if block.length]
-        if not groups:
-            return CLUSTER_SCHEMA.empty_table()
-        return self._file.read_row_groups(groups, use_threads=False).combine_chunks()
+def cluster_file(session: Session) -> FactFile:
+    """Clusters of exact duplicates, a row for every document."""
+    return FactFile(session, clusters_task, CLUSTER_SCHEMA)
 
 
 def _fit_factors(session: Session, task: Task) -> Commit:
@@ -156,7 +154,7 @@ def _fit_factors(session: Session, task: Task) -> Commit:
     def write(output: Output) -> None:
         output.write(data)
 
-    return session.run.write(task, {_path(task, "factors.json"): write})
+    return session.run.write(task, {artefact.path(task, "factors.json"): write})
 
 
 def read_factors(session: Session) -> Factors:
@@ -167,5 +165,5 @@ def read_factors(session: Session) -> Factors:
     """
     commit = session.run.lookup(factors_task(session))
     if commit is None:
-        raise StateError("token factors have not been fitted", hint="run `curate dedup RECIPE`")
+        raise StateError("token factors have not been fitted", hint="run `curate plan RECIPE`")
     return Factors.model_validate_json(session.run.path_of(commit.files[0]).read_bytes())

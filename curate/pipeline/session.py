@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from curate import text
 from curate.errors import ConfigError, DataError, StateError
 from curate.files import replace_json
-from curate.measure import Document
+from curate.measure import Document, Identity
 from curate.pipeline import transform
 from curate.pipeline.limits import Limits
 from curate.pipeline.progress import Progress, Silent, Timing
@@ -112,6 +113,19 @@ class Block:
         return self.entry.first_ordinal + self.offset
 
 
+class Facts(Protocol):
+    """Columns that resolve found out, read like measured ones."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Their names and types."""
+        ...
+
+    def read(self, rows: PieceEntry | Block) -> pa.Table:
+        """All of them for the rows of a piece or block."""
+        ...
+
+
 class Session:
     """Everything that the steps of one command share."""
 
@@ -136,6 +150,8 @@ class Session:
         place = os.path.relpath(recipe.store_dir.resolve(), recipe.run_dir.resolve())
         self.run = Run(recipe.run_dir, store=place, create=not read_only)
         self.timings: list[Timing] = []
+        self.facts: list[Facts] = []
+        """What resolve found; empty before it."""
 
     @cached_property
     def shards(self) -> list[Shard]:
@@ -169,8 +185,8 @@ class Session:
         return found
 
     def is_edited(self, stage: str) -> bool:
-        """Whether a stage measures the text through the edits of the recipe; `document` sees the raw text."""
-        return bool(self.recipe.transforms) and stage != Document.kind
+        """Whether a stage measures text through the edits of the recipe; `identity` and `document` do not."""
+        return bool(self.recipe.transforms) and stage not in (Document.kind, Identity.kind)
 
     @cached_property
     def stage_specs(self) -> dict[str, text.NativeSpec]:
@@ -206,6 +222,11 @@ class Session:
         """Arrow type of a measured column."""
         return self.measured_schema.field(name).type
 
+    @property
+    def facts_schema(self) -> pa.Schema:
+        """Columns that resolve found out."""
+        return pa.schema([field for facts in self.facts for field in facts.schema])
+
     @cached_property
     def carried(self) -> pa.Schema:
         """The input's own columns over all shards, text aside."""
@@ -224,7 +245,7 @@ class Session:
             return EDITS_STAGE
         if name in (ERROR, DETAIL) or name in self.carried.names:
             return INPUT_STAGE
-        known = [*self.carried.names, *self.measured_columns]
+        known = [*self.carried.names, *self.measured_columns, *self.facts_schema.names]
         raise ConfigError(f"there is no column of that name: {name}", hint=f"known are {', '.join(known)}")
 
     def blocks(self) -> Iterator[Block]:
@@ -233,15 +254,24 @@ class Session:
             yield from entry.blocks()
 
     def read_columns(self, rows: PieceEntry | Block, names: Iterable[str]) -> pl.DataFrame:
-        """Read columns of a piece or a block from the store, in the given order, one row per document.
+        """Read columns of a piece or a block from store and facts, in the given order, a row per document.
 
         A column that this shard lacks and others have comes as nulls of its type.
 
         Raises:
             StateError: the piece has not been measured for a stage, or a column file is not of this piece.
         """
-        entry, group = (rows.entry, rows.number) if isinstance(rows, Block) else (rows, None)
         wanted = list(dict.fromkeys(names))
+        frame = self._read_measured(rows, [name for name in wanted if name not in self.facts_schema.names])
+        for facts in self.facts:
+            found = [name for name in wanted if name in facts.schema.names]
+            if found:
+                columns = pl.DataFrame(pl.from_arrow(facts.read(rows).select(found)))
+                frame = frame.hstack(columns) if frame.width else columns
+        return frame.select(wanted) if wanted else frame
+
+    def _read_measured(self, rows: PieceEntry | Block, wanted: list[str]) -> pl.DataFrame:
+        entry, group = (rows.entry, rows.number) if isinstance(rows, Block) else (rows, None)
         by_stage: dict[str, list[str]] = {}
         for name in wanted:
             stage = self.stage_of(name)
@@ -259,7 +289,7 @@ class Session:
         if lacking:
             kinds = pl.DataFrame(pl.from_arrow(self.carried.empty_table())).schema
             frame = frame.with_columns(pl.lit(None, dtype=kinds[name]).alias(name) for name in lacking)
-        return frame.select(wanted)
+        return frame
 
     def _to_carried_types(self, table: pa.Table) -> pa.Table:
         """Convert columns of the input, which are stored as their shard has them, to the corpus's types."""

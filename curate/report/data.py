@@ -57,6 +57,7 @@ def build_report(given: ReportInput) -> Report:
         timings=list(given.timings),
         quarantine=dict(sorted(given.quarantine.items())),
         recipe=given.recipe,
+        clusters=list(given.clusters),
     )
 
 

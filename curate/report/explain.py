@@ -100,7 +100,10 @@ class DuplicateFacts:
     key: Value
     """What the keep rule compared, of this document."""
     kept_key: Value
-    similarity: float = 1.0
+    similarity: float | None = 1.0
+    """Null where `cluster: connected` links the two by others only."""
+    near: str | None = None
+    """How a near duplicate was found and checked; None for the same text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,9 +315,12 @@ def describe_check(given: Check) -> str:
 def describe_duplicate(given: DuplicateFacts) -> list[str]:
     """Write which copy was kept and why."""
     name = f" (id {given.kept_id})" if given.kept_id is not None else ""
-    alike = "same text as" if given.similarity == 1.0 else f"similarity {number(given.similarity)} to"
+    alike = "same text as" if given.near is None else f"similarity {number(given.similarity)} to"
+    if given.similarity is None:
+        alike = "linked by others to"
     lines = [
         f"{alike} {given.kept_shard}:{given.kept_row}{name}; {grouped(given.num_copies)} copies in all",
+        *([given.near] if given.near is not None else []),
         f"keep rule {given.keep}: {number(given.key)} here, {number(given.kept_key)} there",
     ]
     if given.kept_reasons:

@@ -3,9 +3,8 @@
 Not here: counting (data.py), looks (html.py), what an explanation says (explain.py).
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.dedup.exact import DUPLICATE, Exact
 from curate.errors import DataError
 from curate.files import atomic_file, read_json
 from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
-from curate.pipeline.resolve import ClusterFile
+from curate.pipeline.duplicates import REASONS
 from curate.pipeline.session import Block, PieceEntry
 from curate.report.data import build_report
+from curate.report.duplicates import Pair, Place, duplicate_facts, explain_pair, largest_clusters
 from curate.report.explain import (
-    DuplicateFacts,
     Explanation,
     SelectionFacts,
     explain,
@@ -34,6 +32,8 @@ from curate.report.model import Part, ReportInput, Timing
 from curate.schema import TEXT
 from curate.selection.candidates import Scale, candidate_rows
 from curate.shards import read_rows
+
+NUM_CLUSTERS = 20
 
 
 def write_report(run: OpenRun) -> Path:
@@ -77,6 +77,7 @@ def report_input(run: OpenRun) -> ReportInput:
         quarantine=dict(quarantine),
         fetch=fetch,
         recipe=dump_recipe(session.recipe, with_secrets=False),
+        clusters=largest_clusters(run, NUM_CLUSTERS) if session.recipe.dedup.minhash is not None else (),
     )
 
 
@@ -117,10 +118,31 @@ def explain_documents(run: OpenRun, document: str) -> list[Explanation]:
     Raises:
         DataError: there is none.
     """
+    return [_explain_one(run, place, rows) for place, rows in _find(run, document)]
+
+
+def explain_duplicates(run: OpenRun, document: str) -> list[Pair]:
+    """Compare every duplicate that `document` means with the document that stays for it.
+
+    Raises:
+        DataError: there is none, or it was not dropped as a duplicate.
+    """
+    found = []
+    for place, rows in _find(run, document):
+        for reason in rows["reasons"][place.position].as_py():
+            if reason in REASONS:
+                found.append(explain_pair(run, run.session, reason, place))
+    if not found:
+        raise DataError(f"not dropped as a duplicate: {document}", hint="`curate explain` says what it is")
+    return found
+
+
+def _find(run: OpenRun, document: str) -> Iterator[tuple[Place, pa.Table]]:
+    """Places of the documents that are meant, and the plan's rows of the piece of each."""
     session = run.located()
     selector = parse_selector(document)
     id_column = session.recipe.input.id
-    found = []
+    is_found = False
     for entry in session.entries:
         stop = entry.first_row + entry.length
         rows = run.plan_file.rows(entry.shard_index, start=entry.first_row, stop=stop)
@@ -128,15 +150,14 @@ def explain_documents(run: OpenRun, document: str) -> list[Explanation]:
         if id_column is not None and id_column in session.carried.names:
             ids = session.read_columns(entry, [id_column])[id_column].to_arrow()
         for position in find_rows(selector, shard=entry.shard.key, rows=rows, ids=ids):
-            found.append(_explain_one(run, session, entry, rows, position))
-    if not found:
+            is_found = True
+            yield Place(ordinal=entry.first_ordinal + position, entry=entry, position=position), rows
+    if not is_found:
         raise DataError(f"no document of {run.path} is meant by: {document}")
-    return found
 
 
-def _explain_one(
-    run: OpenRun, session: Session, entry: PieceEntry, rows: pa.Table, position: int
-) -> Explanation:
+def _explain_one(run: OpenRun, place: Place, rows: pa.Table) -> Explanation:
+    session, entry, position = run.session, place.entry, place.position
     row: dict[str, Any] = rows.slice(position, 1).to_pylist()[0]
     settings = session.recipe.input
     for key, name in (("id", settings.id), ("source", settings.source)):
@@ -145,9 +166,9 @@ def _explain_one(
             row[key] = None if value is None else str(value)
     readable = not any(reason.startswith("input.") for reason in row["reasons"])
     columns = session.read_columns(entry, rule_columns(session.recipe.rules))
-    duplicates = {}
-    if DUPLICATE in row["reasons"]:
-        duplicates[DUPLICATE] = _duplicate_facts(run, session, entry, position)
+    duplicates = {
+        reason: duplicate_facts(run, session, reason, place) for reason in REASONS if reason in row["reasons"]
+    }
     return explain(
         shard=entry.shard.key,
         row=row,
@@ -156,49 +177,6 @@ def _explain_one(
         duplicates=duplicates,
         selection=_selection_facts(run, session, entry, position, row),
     )
-
-
-def _duplicate_facts(run: OpenRun, session: Session, entry: PieceEntry, position: int) -> DuplicateFacts:
-    """Find the copy that stayed: the member of the cluster that neither a filter nor a copy drops."""
-    exact = session.recipe.dedup.exact or Exact()
-    clusters = ClusterFile(session)
-    mine = clusters.read(entry)
-    cluster = mine["exact.cluster_id"][position].as_py()
-    names = list(exact.columns())
-    late = {"plan"}
-    for other in session.entries:
-        ids = clusters.read(other)["exact.cluster_id"].to_numpy()
-        for place in (ids == cluster).nonzero()[0].tolist():
-            row = run.plan_file.rows(
-                other.shard_index, start=other.first_row + place, stop=other.first_row + place + 1
-            ).to_pylist()[0]
-            if all(reason.split(".")[0] in late for reason in row["reasons"]):
-                return DuplicateFacts(
-                    kept_shard=other.shard.key,
-                    kept_row=row["row"],
-                    kept_id=_id_of(session, other, place),
-                    kept_doc_id=row["doc_id"].hex(),
-                    kept_reasons=tuple(row["reasons"]),
-                    num_copies=mine["exact.cluster_size"][position].as_py(),
-                    keep=exact.keep,
-                    key=_keys_of(session, entry, position, names),
-                    kept_key=_keys_of(session, other, place, names),
-                )
-    raise DataError(f"no copy of cluster {cluster} was kept; `curate verify` says what is damaged")
-
-
-def _keys_of(session: Session, entry: PieceEntry, position: int, names: list[str]) -> str | int | None:
-    if not names:
-        return entry.first_ordinal + position
-    return json.dumps(session.read_columns(entry, names).row(position, named=True), default=str)
-
-
-def _id_of(session: Session, entry: PieceEntry, position: int) -> str | None:
-    name = session.recipe.input.id
-    if name is None or name not in session.carried.names:
-        return None
-    value = session.read_columns(entry, [name])[name][position]
-    return None if value is None else str(value)
 
 
 def _selection_facts(

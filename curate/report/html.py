@@ -34,15 +34,17 @@ class Detail:
     examples: int
     chars: int
     sources: int
+    clusters: int
 
 
 DETAILS = (
-    Detail(examples=3, chars=420, sources=40),
-    Detail(examples=2, chars=320, sources=30),
-    Detail(examples=1, chars=240, sources=20),
-    Detail(examples=1, chars=100, sources=12),
-    Detail(examples=0, chars=0, sources=12),
+    Detail(examples=3, chars=420, sources=40, clusters=20),
+    Detail(examples=2, chars=320, sources=30, clusters=12),
+    Detail(examples=1, chars=240, sources=20, clusters=6),
+    Detail(examples=1, chars=100, sources=12, clusters=3),
+    Detail(examples=0, chars=0, sources=12, clusters=0),
 )
+MAX_STRETCHES = 12
 
 
 def to_json(report: Report) -> bytes:
@@ -92,6 +94,7 @@ def view(report: Report, detail: Detail) -> dict[str, Any]:
         "max_any": max((reason.any_tokens for reason in report.reasons), default=0),
         "histograms": [draw_histogram(histogram) for histogram in report.histograms],
         "examples": example_groups(report, detail),
+        "clusters": cluster_rows(report, detail),
         "pools": report.pools[:MAX_POOLS],
         "num_more_pools": max(0, len(report.pools) - MAX_POOLS),
         "pool_tokens": sum(int(pool.get("planned_tokens") or 0) for pool in report.pools),
@@ -151,4 +154,30 @@ def example_groups(report: Report, detail: Detail) -> list[dict[str, Any]]:
         {"reason": name, "drop": drops.get(name, ""), "examples": group}
         for name, group in groups.items()
         if group
+    ]
+
+
+def cluster_rows(report: Report, detail: Detail) -> list[dict[str, Any]]:
+    """Give the largest clusters, with the first stretches of the members that are compared."""
+
+    def cut(text: str) -> str:
+        return visible(text[: detail.chars]) + ("\u2026" if len(text) > detail.chars else "")
+
+    return [
+        {
+            "view": view,
+            "sources": ", ".join(f"{name} {grouped(number)}" for name, number in view.sources.items()),
+            "members": [
+                (
+                    member,
+                    [
+                        (each.is_same, cut(each.left), cut(each.right))
+                        for each in member.stretches[:MAX_STRETCHES]
+                    ],
+                    max(0, len(member.stretches) - MAX_STRETCHES),
+                )
+                for member in view.members
+            ],
+        }
+        for view in report.clusters[: detail.clusters]
     ]

@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from curate.report.differences import Stretch
+
 FORMAT = 1
 KEPT = "kept"
 
@@ -80,6 +82,35 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A document of a cluster beside the one that is shown first."""
+
+    place: str
+    id: str | None
+    similarity: float | None
+    """To its most similar neighbour."""
+    reasons: tuple[str, ...]
+    stretches: list[Stretch]
+    """What differs from the first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterView:
+    """A cluster of near duplicates."""
+
+    cluster_id: int
+    size: int
+    kept: int
+    """Documents of it that the plan keeps; -1 without a plan."""
+    sources: dict[str, int]
+    """Members by source, the most first."""
+    first: str
+    first_id: str | None
+    first_text: str
+    members: list[Member]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportInput:
     """Everything the report is made of."""
 
@@ -99,6 +130,8 @@ class ReportInput:
     """(shard key, rows) -> texts of few rows, for examples; None leaves texts out."""
     recipe: str = ""
     """Resolved recipe as YAML."""
+    clusters: Sequence[ClusterView] = ()
+    """The largest clusters of near duplicates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,3 +244,4 @@ class Report:
     timings: list[Timing]
     quarantine: dict[str, int]
     recipe: str
+    clusters: list[ClusterView]

@@ -1,4 +1,4 @@
-//! Sizes of a document and its content id.
+//! Identity and sizes of a document.
 
 use std::sync::Arc;
 
@@ -10,8 +10,43 @@ use crate::measure::Signals;
 use crate::sentences;
 use crate::text::{Reads, Views};
 
-const COUNTS: [&str; 6] = [
-    "document.num_bytes",
+/// `doc_id` and `document.num_bytes`: what duplicates need to know of a document beside signatures.
+pub struct Identity {
+    ids: FixedSizeBinaryBuilder,
+    sizes: UInt32Builder,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { ids: FixedSizeBinaryBuilder::new(16), sizes: UInt32Builder::new() }
+    }
+}
+
+impl Signals for Identity {
+    fn push(&mut self, doc: &Views<'_>) {
+        // The width is the builder's own, so this cannot fail.
+        let _ = self.ids.append_value(hash::id(doc.text.as_bytes()));
+        self.sizes.append_value(u32::try_from(doc.text.len()).unwrap_or(u32::MAX));
+    }
+
+    fn push_null(&mut self) {
+        self.ids.append_null();
+        self.sizes.append_null();
+    }
+
+    fn finish(&mut self) -> Vec<(String, ArrayRef)> {
+        vec![
+            ("doc_id".into(), Arc::new(self.ids.finish())),
+            ("document.num_bytes".into(), Arc::new(self.sizes.finish())),
+        ]
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::NOTHING
+    }
+}
+
+const COUNTS: [&str; 5] = [
     "document.num_chars",
     "document.num_words",
     "document.num_lines",
@@ -19,24 +54,15 @@ const COUNTS: [&str; 6] = [
     "document.num_paragraphs",
 ];
 
-/// `doc_id` and the `document.*` columns.
+/// The other `document.*` columns.
+#[derive(Default)]
 pub struct Document {
-    ids: FixedSizeBinaryBuilder,
     counts: [UInt32Builder; COUNTS.len()],
-}
-
-impl Default for Document {
-    fn default() -> Self {
-        Self { ids: FixedSizeBinaryBuilder::new(16), counts: std::array::from_fn(|_| UInt32Builder::new()) }
-    }
 }
 
 impl Signals for Document {
     fn push(&mut self, doc: &Views<'_>) {
-        // The width is the builder's own, so this cannot fail.
-        let _ = self.ids.append_value(hash::id(doc.text.as_bytes()));
         let values = [
-            doc.text.len(),
             doc.num_chars,
             doc.words.len(),
             num_lines(doc),
@@ -49,16 +75,12 @@ impl Signals for Document {
     }
 
     fn push_null(&mut self) {
-        self.ids.append_null();
         self.counts.iter_mut().for_each(UInt32Builder::append_null);
     }
 
     fn finish(&mut self) -> Vec<(String, ArrayRef)> {
-        let mut columns: Vec<(String, ArrayRef)> = vec![("doc_id".into(), Arc::new(self.ids.finish()))];
-        for (name, column) in COUNTS.iter().zip(&mut self.counts) {
-            columns.push(((*name).into(), Arc::new(column.finish())));
-        }
-        columns
+        let columns = COUNTS.iter().zip(&mut self.counts);
+        columns.map(|(name, column)| ((*name).into(), Arc::new(column.finish()) as ArrayRef)).collect()
     }
 
     fn reads(&self) -> Reads {

@@ -1,6 +1,6 @@
 //! The native core of `curate`: hot loops over text and numbers, Arrow in and Arrow out.
 //!
-//! Everything but `python.rs` compiles without Python: `cargo test --no-default-features`.
+//! Everything but `python/` compiles without Python: `cargo test --no-default-features`.
 
 pub mod c4;
 pub mod characters;
@@ -14,6 +14,7 @@ pub mod hash;
 pub mod linear;
 pub mod measure;
 pub mod minhash;
+pub mod near;
 pub mod ngram;
 pub mod normalize;
 pub mod phrases;

@@ -17,7 +17,7 @@ use arrow_schema::{ArrowError, Field, Schema};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::c4::C4;
-use crate::document::Document;
+use crate::document::{Document, Identity};
 use crate::error::{Error, Result};
 use crate::fasttext::Classifier;
 use crate::fasttext::tokens::{Token, split};
@@ -97,7 +97,8 @@ impl Spec {
     fn makers(&self, is_given: bool) -> Result<Vec<Make>> {
         let words = self.words;
         let joined = is_given || words == WordMode::DatatroveEn;
-        let known: [(&str, Make); 5] = [
+        let known: [(&str, Make); 6] = [
+            ("identity", Box::new(|| Box::<Identity>::default())),
             ("document", Box::new(|| Box::<Document>::default())),
             ("gopher", Box::new(move || Box::new(Gopher::new(joined)))),
             ("c4", Box::new(move || Box::new(C4::new(words)))),

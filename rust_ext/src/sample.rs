@@ -112,7 +112,8 @@ pub fn order_keys(values: &Float64Array) -> UInt64Array {
     values.iter().map(|value| value.filter(|v| !v.is_nan()).map(order_key)).collect()
 }
 
-fn order_key(value: f64) -> u64 {
+/// An integer in the order of a float that is a number.
+pub(crate) fn order_key(value: f64) -> u64 {
     // Adding 0 turns -0 into 0.
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }

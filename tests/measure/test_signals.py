@@ -13,7 +13,7 @@ from curate.text import NativeSpec
 from tests.reference import document, gopher, uax29
 
 GOPHER = NativeSpec(groups=frozenset({"gopher"}), words="uax29")
-BOTH = NativeSpec(groups=frozenset({"document", "gopher"}), words="uax29")
+BOTH = NativeSpec(groups=frozenset({"identity", "document", "gopher"}), words="uax29")
 SPACES = "\t\n\r \v\f\x1c\x1d\x85\xa0\u2028\u3000"
 MARKS = ".!?'\",:;-#_()\u2022\u2026\u2019\u201d\u00bb\u3002"
 LETTERS = "aabbcAZ019\u00e9\u03bb\u4e2d\U0001f600"

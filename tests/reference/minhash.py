@@ -93,6 +93,13 @@ def sample(hashes: set[int], max_shingles: int) -> tuple[set[int], int]:
     return kept, level
 
 
+def shingle_set(text: str, settings: dict[str, Any]) -> tuple[set[int], int]:
+    """The kept hashes of a text, and how often the limit was halved for them."""
+    unit, seed = settings["unit"], settings["seed"]
+    found = shingles(words(text, settings["normalize"]), unit, settings["ngram"])
+    return sample({hash_shingle(shingle, unit, seed) for shingle in found}, settings["max_shingles"])
+
+
 def place(found: int, size: int) -> tuple[int, int]:
     """Slot and key of a hash."""
     product = (found >> 32) * size

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 use arrow_array::builder::{BooleanBuilder, FixedSizeBinaryBuilder, UInt32Builder};
 
-use super::{Settings, Shingles, Sketch, Words};
+use super::{Cutter, Settings, Sketch};
 use crate::measure::Signals;
 use crate::text::{Reads, Views};
 
@@ -13,8 +13,7 @@ use crate::text::{Reads, Views};
 /// `minhash.is_sampled`.
 #[derive(Debug)]
 pub struct MinHash {
-    words: Words,
-    shingles: Shingles,
+    cutter: Cutter,
     sketch: Sketch,
     slots: Vec<u8>,
     signatures: FixedSizeBinaryBuilder,
@@ -29,8 +28,7 @@ impl MinHash {
         // At most 4 * MAX_HASHES bytes.
         let width = 4 * settings.num_hashes as i32;
         Self {
-            words: Words::new(settings.normalize),
-            shingles: Shingles::new(settings),
+            cutter: Cutter::new(settings),
             sketch: Sketch::new(settings),
             slots: Vec::new(),
             signatures: FixedSizeBinaryBuilder::new(width),
@@ -42,12 +40,9 @@ impl MinHash {
 
 impl Signals for MinHash {
     fn push(&mut self, doc: &Views<'_>) {
-        let Self { words, shingles, sketch, slots, .. } = self;
-        shingles.start();
+        let Self { cutter, sketch, slots, .. } = self;
         sketch.start();
-        let mut see = |hashes: &[u64]| sketch.add(hashes);
-        words.each(doc.text, |text, start, end| shingles.word(text, start, end, &mut see));
-        shingles.end(&mut see);
+        let shingles = cutter.cut(doc.text, &mut |hashes| sketch.add(hashes));
         let (count, is_sampled) = shingles.count();
         slots.clear();
         if count > 0 {

@@ -9,9 +9,10 @@
 //! All hashes are pinned: two multiplications of 64 bits, both halves of the product ([`fold`]). They are no
 //! defence against texts that are made to collide, as those of no other MinHash are.
 //!
-//! Not here: candidates and their verification; [`bands`] has the keys that candidates share.
+//! Not here: candidates and their verification (`near/`); [`bands`] has the keys that candidates share.
 
 pub mod bands;
+mod cutter;
 mod group;
 mod shingles;
 mod sketch;
@@ -19,6 +20,7 @@ mod words;
 
 use crate::error::{Error, Result};
 pub use crate::ngram::fold;
+pub use cutter::Cutter;
 pub use group::MinHash;
 pub use shingles::Shingles;
 pub use sketch::Sketch;

@@ -95,6 +95,12 @@ impl Shingles {
         ((self.set.hashes.len() as u64) << self.set.level, self.set.level > 0)
     }
 
+    /// How often the sample was halved; 0 where all hashes are kept. See [`is_kept`].
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.set.level
+    }
+
     /// The hashes that were kept, in no order that means anything.
     #[must_use]
     pub fn hashes(&self) -> &[u64] {
@@ -196,6 +202,7 @@ impl Set {
     }
 }
 
+/// Whether a sample of this level has a hash.
 #[inline]
 fn is_kept(hash: u64, level: u32) -> bool {
     hash & 0xffff_ffff < (1 << 32) >> level

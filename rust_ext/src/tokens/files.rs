@@ -29,7 +29,7 @@ pub fn read(path: &Path, pattern: Option<&str>) -> Result<Tokenizer> {
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return tiktoken(&bytes, pattern).map(Box::new).map(Tokenizer::Native).map_err(|error| match error {
             Error::Data(what) => wrong(what),
-            config @ Error::Config(_) => config,
+            other => other,
         });
     }
     let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;

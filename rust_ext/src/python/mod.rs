@@ -1,10 +1,14 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
+mod near;
+mod verify;
+
 use std::path::PathBuf;
 
 use arrow_array::{Array, LargeBinaryArray, LargeListArray, ListArray, RecordBatch, make_array};
 use arrow_data::ArrayData;
 use arrow_pyarrow::PyArrowType;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -23,6 +27,10 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let name = match error {
         Error::Config(_) => "ConfigError",
         Error::Data(_) => "DataError",
+        Error::File { path, code: Some(code), message } => {
+            return PyOSError::new_err((*code, message.clone(), path.clone()));
+        }
+        Error::File { code: None, .. } => return PyOSError::new_err(error.to_string()),
     };
     let class = py.import("curate.errors").and_then(|module| module.getattr(name));
     match class.and_then(|class| Ok(class.cast_into::<PyType>()?)) {
@@ -258,6 +266,10 @@ impl FastTextTrainer {
 mod _rust {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::near::{Candidates, Clusters, choose_keepers};
+    #[pymodule_export]
+    use super::verify::{Boilerplate, EdgeBatches, LineCounts, Verifier, set_similarity, shingle_sets};
     #[pymodule_export]
     use super::{
         FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,

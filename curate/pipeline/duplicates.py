@@ -1,0 +1,164 @@
+"""The plan's choice among duplicates: exact copies first, then near duplicates among what is left.
+
+Every document that is dropped has a witness: the document that stays and their similarity, kept beside the
+plan. Not here: finding duplicates (resolve.py, near.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.dedup.exact import DUPLICATE as EXACT
+from curate.dedup.exact import Keepers, Losers
+from curate.dedup.near import DUPLICATE as NEAR
+from curate.dedup.near_keepers import NearKeepers, NearLosers
+from curate.pipeline import near, rails
+from curate.pipeline.pairs import verify_pairs
+from curate.pipeline.session import Block, Session
+from curate.runs import Output
+
+REASONS = (EXACT, NEAR)
+_MAX_ROUNDS = 8
+"""Times that missing pairs of documents that stay are verified and the choice is made anew."""
+
+WITNESS_SCHEMA = pa.schema(
+    [
+        pa.field("ordinal", pa.int64(), nullable=False),
+        pa.field("keeper", pa.int64(), nullable=False),
+        pa.field("similarity", pa.float64()),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+"""For every dropped duplicate, in key order: the document that stays for it, and their similarity (null where
+`cluster: connected` links them by others only)."""
+
+Survivors = Callable[[Block], npt.NDArray[np.bool_]]
+
+
+class Duplicates:
+    """Which documents are dropped for another one."""
+
+    def __init__(self, session: Session) -> None:
+        """Choose nothing yet."""
+        self._session = session
+        self._memory = session.limits.memory_bytes // 2
+        self._exact: Losers | None = None
+        self._near: NearLosers | None = None
+        self.warnings: list[str] = []
+
+    def choose(self, survivors: Survivors) -> None:
+        """Choose among the documents that filters leave."""
+        dedup = self._session.recipe.dedup
+        if dedup.exact is not None:
+            keepers = Keepers(dedup.exact, scratch=self._session.run.scratch, memory_bytes=self._memory)
+            for block in self._session.blocks():
+                ids = self._session.read_columns(block, ["exact.cluster_id"])["exact.cluster_id"].to_numpy()
+                keys = self._session.read_columns(block, dedup.exact.columns())
+                keepers.add(block.first_ordinal, ids, survivors(block), keys)
+            self._exact = keepers.finish()
+        if dedup.minhash is not None:
+            self._choose_near(survivors)
+
+    def _choose_near(self, survivors: Survivors) -> None:
+        session, settings = self._session, self._session.recipe.dedup.minhash
+        assert settings is not None
+        num_docs = sum(entry.length for entry in session.entries)
+        keepers = NearKeepers(
+            settings, scratch=session.run.scratch, memory_bytes=self._memory, num_docs=num_docs
+        )
+        names = ["minhash.cluster_id", "minhash.node", "minhash.is_hot"]
+        for block in session.blocks():
+            left = survivors(block)
+            self._drop(self._exact, block, left)
+            keys = session.read_columns(block, settings.columns())
+            keepers.add(block.first_ordinal, session.read_columns(block, names), left, keys)
+        for edges in _read_edges(session):
+            keepers.add_edges(edges)
+        for _ in range(_MAX_ROUNDS):
+            missing = list(keepers.unverified())
+            if not missing:
+                break
+            keepers.add_edges(verify_pairs(session, pl.concat(missing)))
+        self._near = keepers.finish()
+        keepers.close()
+        self.warnings = near.check(session) + self._check_losses(survivors)
+
+    def _check_losses(self, survivors: Survivors) -> list[str]:
+        session, settings = self._session, self._session.recipe.dedup.minhash
+        assert settings is not None
+        name = rails.source_column(session)
+        before: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for block in session.blocks():
+            left = survivors(block)
+            self._drop(self._exact, block, left)
+            dropped = left.copy()
+            self._drop(self._near, block, left)
+            dropped &= ~left
+            source = session.read_columns(block, [name])[name] if name else _all(block.length)
+            for counter, mask in ((before, left | dropped), (lost, dropped)):
+                for value, number in source.filter(pl.Series(mask)).value_counts().iter_rows():
+                    counter[str(value)] += number
+        return rails.check_losses(settings, before, lost)
+
+    def drop(self, block: Block, left: npt.NDArray[np.bool_]) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+        """Take the duplicates of a block out of what is left; yields reasons and places."""
+        for reason, losers in ((EXACT, self._exact), (NEAR, self._near)):
+            yield reason, self._drop(losers, block, left)
+
+    def _drop(
+        self, losers: Losers | NearLosers | None, block: Block, left: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.int64]:
+        found = None if losers is None else losers.read(block.first_ordinal, block.length)
+        places = np.empty(0, np.int64) if found is None else found["ordinal"].to_numpy() - block.first_ordinal
+        left[places] = False
+        return np.asarray(places)
+
+    def write(self, output: Output) -> int:
+        """Write the witnesses."""
+        writer = pq.ParquetWriter(output, WITNESS_SCHEMA, compression="zstd", compression_level=1)
+        num_rows = 0
+        for block in self._session.blocks():
+            parts = []
+            for reason, losers in ((EXACT, self._exact), (NEAR, self._near)):
+                found = None if losers is None else losers.read(block.first_ordinal, block.length)
+                if found is not None and found.height:
+                    similarity = found["similarity"] if reason == NEAR else pl.lit(1.0)
+                    parts.append(
+                        found.select("ordinal", "keeper", similarity=similarity, reason=pl.lit(reason))
+                    )
+            if parts:
+                table = pl.concat(parts).sort("ordinal").to_arrow().cast(WITNESS_SCHEMA)
+                writer.write_table(table, row_group_size=table.num_rows)
+                num_rows += table.num_rows
+        writer.close()
+        return num_rows
+
+
+def _all(length: int) -> pl.Series:
+    return pl.Series([rails.ALL]).new_from_index(0, length)
+
+
+def _read_edges(session: Session) -> Iterator[pl.DataFrame]:
+    with pq.ParquetFile(near.edges_path(session)) as file:
+        for group in range(file.metadata.num_row_groups):
+            yield pl.DataFrame(pl.from_arrow(file.read_row_group(group)))
+
+
+def read_witness(path: Any, ordinal: int) -> dict[str, Any] | None:
+    """The witness of a dropped duplicate."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.metadata.num_row_groups):
+            column = file.metadata.row_group(group).column(0).statistics
+            if column.min <= ordinal <= column.max:
+                rows = file.read_row_group(group).filter(pc.field("ordinal") == ordinal).to_pylist()
+                if rows:
+                    return dict(rows[0])
+    return None

@@ -1,0 +1,288 @@
+//! A bag of records in partitions by their top bits: filled by many threads, emptied in order.
+//!
+//! Records wait in a buffer for each partition and are appended to its file when that is full; files are open
+//! only while they are written, so there may be thousands. A partition is emptied by sorting it in memory;
+//! one that does not fit is dealt out again by its next bits, and so on. Records that are equal in what may
+//! be split on and that still do not fit are handed out as a file; those that are equal in all are handed out
+//! twice.
+//!
+//! Cost: records are written and read once, and once more for each level of splitting. A bag that never
+//! filled a buffer touches no disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::Scratch;
+use super::records::{Record, Stream, encode, width};
+use super::sort::sort;
+use crate::error::Result;
+
+/// Records that a thread keeps for a partition before it takes the lock.
+const LOCAL: usize = 32;
+/// Bits of partitions that a partition is split into at most.
+const MAX_SPLIT_BITS: u32 = 8;
+/// Records of a buffer at least.
+const MIN_BUFFER: usize = 16;
+
+/// What a bag is told once.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Begins the names of files.
+    pub name: String,
+    /// Bits, counted from the top of the first word, that are the same in all records.
+    pub skipped: u32,
+    /// Bits that number the partitions.
+    pub bits: u32,
+    /// Words that may be split on; records that are equal in these stay together.
+    pub words: u32,
+    /// Bytes of all buffers.
+    pub buffer_bytes: u64,
+    /// Records that are taken into memory whatever the budget.
+    pub min_records: usize,
+}
+
+impl Shape {
+    /// For records whose first word is at most `largest`, in about `num_partitions`.
+    pub fn below(name: &str, largest: u64, num_partitions: usize, words: u32, buffer_bytes: u64) -> Self {
+        let skipped = largest.leading_zeros().min(u64::BITS - 1);
+        let bits = num_partitions.max(1).ilog2().min(u64::BITS - skipped);
+        Self { name: name.to_owned(), skipped, bits, words, buffer_bytes, min_records: 64 }
+    }
+}
+
+/// Sorted records of a partition, in the order of partitions and within them.
+pub enum Run<'a, const N: usize> {
+    /// Sorted, and after all that came before.
+    Sorted(&'a [Record<N>]),
+    /// Records in any order that are equal in all words that may be split on, but not in the last one.
+    Equal(&'a Path),
+}
+
+#[derive(Debug)]
+struct Part<const N: usize> {
+    waiting: Vec<Record<N>>,
+    on_disk: u64,
+}
+
+/// The bag.
+#[derive(Debug)]
+pub struct Bag<const N: usize> {
+    scratch: Arc<Scratch>,
+    shape: Shape,
+    limit: usize,
+    parts: Vec<Mutex<Part<N>>>,
+    /// Makes a full buffer smaller, or not; loses nothing that matters.
+    thin: Option<fn(&mut Vec<Record<N>>)>,
+}
+
+impl<const N: usize> Bag<N> {
+    /// An empty bag.
+    pub fn new(scratch: &Arc<Scratch>, shape: Shape) -> Self {
+        let num_parts = 1_usize << shape.bits;
+        let buffer = usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX);
+        let limit = (buffer / num_parts / width::<N>()).max(MIN_BUFFER);
+        let parts = std::iter::repeat_with(|| Mutex::new(Part { waiting: Vec::new(), on_disk: 0 }));
+        let parts = parts.take(num_parts).collect();
+        Self { scratch: Arc::clone(scratch), shape, limit, parts, thin: None }
+    }
+
+    /// With a function that sorts a full buffer and leaves out what others in it make needless.
+    pub fn thinned(mut self, thin: fn(&mut Vec<Record<N>>)) -> Self {
+        self.thin = Some(thin);
+        self
+    }
+
+    /// Take at least so many records into memory, whatever the budget.
+    pub fn keep_together(&mut self, min_records: usize) {
+        self.shape.min_records = self.shape.min_records.max(min_records);
+    }
+
+    /// Partitions, full or empty.
+    pub fn num_parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// A way to add records, for one thread.
+    pub fn adder(&self) -> Adder<'_, N> {
+        Adder { bag: self, local: vec![Vec::new(); self.parts.len()] }
+    }
+
+    fn place(&self, record: &Record<N>) -> usize {
+        let word = record.get((self.shape.skipped / u64::BITS) as usize).copied().unwrap_or(0);
+        let skipped = self.shape.skipped % u64::BITS;
+        if self.shape.bits == 0 { 0 } else { (word << skipped >> (u64::BITS - self.shape.bits)) as usize }
+    }
+
+    fn path(&self, at: usize) -> PathBuf {
+        self.scratch.path(&format!("{}-{at}", self.shape.name))
+    }
+
+    fn lock(&self, at: usize) -> Option<MutexGuard<'_, Part<N>>> {
+        self.parts.get(at).map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn append(&self, at: usize, records: &[Record<N>]) -> Result<()> {
+        let Some(mut part) = self.lock(at) else { return Ok(()) };
+        if part.waiting.len() + records.len() > self.limit {
+            if let Some(thin) = self.thin {
+                thin(&mut part.waiting);
+            }
+            if 2 * part.waiting.len() + records.len() > self.limit {
+                self.write(at, &mut part)?;
+            }
+        }
+        if part.waiting.capacity() < self.limit.min(part.waiting.len() + records.len()) {
+            let wanted = (2 * part.waiting.capacity()).clamp(records.len(), self.limit.max(records.len()));
+            let more = wanted.saturating_sub(part.waiting.len());
+            part.waiting.reserve_exact(more);
+        }
+        part.waiting.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn write(&self, at: usize, part: &mut Part<N>) -> Result<()> {
+        let mut bytes = Vec::new();
+        encode(&part.waiting, &mut bytes);
+        self.scratch.append(&self.path(at), &bytes)?;
+        part.on_disk += part.waiting.len() as u64;
+        part.waiting.clear();
+        Ok(())
+    }
+
+    /// Write all buffers and give back their memory.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn flush(&self) -> Result<()> {
+        for at in 0..self.parts.len() {
+            if let Some(mut part) = self.lock(at).filter(|part| !part.waiting.is_empty()) {
+                self.write(at, &mut part)?;
+                part.waiting = Vec::new();
+            }
+        }
+        Ok(())
+    }
+
+    /// Take a partition out, sorted, with about `memory_bytes`; what is taken leaves the disk.
+    ///
+    /// # Errors
+    /// Those of the file system and of `visit`.
+    pub fn drain(
+        &self,
+        at: usize,
+        memory_bytes: u64,
+        visit: &mut dyn FnMut(Run<'_, N>) -> Result<()>,
+    ) -> Result<()> {
+        let Some(mut part) = self.lock(at) else { return Ok(()) };
+        let total = part.on_disk + part.waiting.len() as u64;
+        if total == 0 {
+            return Ok(());
+        }
+        let fits = memory_bytes / (2 * width::<N>() as u64);
+        if total > fits.max(self.shape.min_records as u64) {
+            self.write(at, &mut part)?;
+            *part = Part { waiting: Vec::new(), on_disk: 0 };
+            drop(part);
+            return self.split(at, total, memory_bytes, visit);
+        }
+        let mut records = std::mem::take(&mut part.waiting);
+        let path = self.path(at);
+        if std::mem::take(&mut part.on_disk) > 0 {
+            records.reserve_exact(usize::try_from(total).unwrap_or(0).saturating_sub(records.len()));
+            let mut stream = Stream::open(vec![path.clone()]);
+            loop {
+                let chunk = stream.chunk()?;
+                if chunk.is_empty() {
+                    break;
+                }
+                records.extend_from_slice(chunk);
+            }
+            self.scratch.remove(&path)?;
+        }
+        drop(part);
+        let mut spare = vec![[0; N]; records.len()];
+        sort(&mut records, &mut spare);
+        drop(spare);
+        visit(Run::Sorted(&records))
+    }
+
+    /// Deal a partition out by its next bits and take the parts.
+    fn split(
+        &self,
+        at: usize,
+        num_records: u64,
+        memory_bytes: u64,
+        visit: &mut dyn FnMut(Run<'_, N>) -> Result<()>,
+    ) -> Result<()> {
+        let (path, skipped) = (self.path(at), self.shape.skipped + self.shape.bits);
+        if skipped >= u64::BITS * self.shape.words {
+            match Stream::open(vec![path.clone()]).next()? {
+                // Twice, for those who want to know that there are several.
+                Some(record) if self.shape.words as usize >= N => visit(Run::Sorted(&[record, record]))?,
+                _ => visit(Run::Equal(&path))?,
+            }
+            return self.scratch.remove(&path);
+        }
+        let parts = 4 * num_records.saturating_mul(width::<N>() as u64) / memory_bytes.max(1);
+        let bits = (parts.max(2).ilog2()).clamp(1, MAX_SPLIT_BITS).min(u64::BITS - skipped % u64::BITS);
+        let shape = Shape {
+            name: format!("{}-{at}", self.shape.name),
+            skipped,
+            bits,
+            buffer_bytes: memory_bytes / 2,
+            ..self.shape
+        };
+        let bag = Self::new(&self.scratch, shape);
+        let mut stream = Stream::open(vec![path.clone()]);
+        loop {
+            let chunk = stream.chunk()?;
+            if chunk.is_empty() {
+                break;
+            }
+            for record in chunk {
+                bag.append(bag.place(record), std::slice::from_ref(record))?;
+            }
+        }
+        self.scratch.remove(&path)?;
+        bag.flush()?;
+        (0..bag.num_parts()).try_for_each(|at| bag.drain(at, memory_bytes, visit))
+    }
+}
+
+/// Adds records for one thread; the last ones arrive by `finish`.
+#[derive(Debug)]
+pub struct Adder<'a, const N: usize> {
+    bag: &'a Bag<N>,
+    local: Vec<Vec<Record<N>>>,
+}
+
+impl<const N: usize> Adder<'_, N> {
+    /// Add one record.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn push(&mut self, record: Record<N>) -> Result<()> {
+        let at = self.bag.place(&record);
+        let Some(local) = self.local.get_mut(at) else { return Ok(()) };
+        if local.capacity() == 0 {
+            local.reserve_exact(LOCAL);
+        }
+        local.push(record);
+        if local.len() >= LOCAL {
+            self.bag.append(at, local)?;
+            local.clear();
+        }
+        Ok(())
+    }
+
+    /// Hand over what is left.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn finish(self) -> Result<()> {
+        for (at, local) in self.local.iter().enumerate().filter(|(_, local)| !local.is_empty()) {
+            self.bag.append(at, local)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! A folder of scratch files that knows how many bytes are in it.
+//!
+//! Nothing here survives: the folder is emptied when it is taken and removed when it is dropped. Not here:
+//! what is in the files.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// An I/O error with the path it is about.
+pub fn named(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |error| Error::File {
+        path: path.display().to_string(),
+        code: error.raw_os_error(),
+        message: error.to_string(),
+    }
+}
+
+/// A folder of one's own for files that are removed in the end.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: PathBuf,
+    bytes: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Scratch {
+    /// Make the folder, without anything that an earlier process left in it.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn create(folder: PathBuf) -> Result<Self> {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(&folder)(error)),
+            _ => {}
+        }
+        fs::create_dir_all(&folder).map_err(named(&folder))?;
+        Ok(Self { folder, bytes: AtomicU64::new(0), peak: AtomicU64::new(0) })
+    }
+
+    /// Where a file of this name is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Write at the end of a file, which need not be there.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn append(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        append(path, bytes)?;
+        self.count(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Count bytes that were written into the folder.
+    pub fn count(&self, bytes: u64) {
+        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Remove a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        let Ok(found) = fs::metadata(path) else {
+            return Ok(());
+        };
+        fs::remove_file(path).map_err(named(path))?;
+        self.bytes.fetch_sub(found.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The most bytes that were here at one time.
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+impl Scratch {
+    /// Remove everything; what cannot be removed stays.
+    pub fn clear(&self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Write at the end of a file, which need not be there.
+///
+/// # Errors
+/// That of the file system.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(path).map_err(named(path))?;
+    file.write_all(bytes).map_err(named(path))
+}
