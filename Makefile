@@ -86,13 +86,18 @@ $(PEERS)-fasttext/.installed: benchmarks/peers-fasttext.txt benchmarks/peers-pre
 		--upgrade --target $(PEERS)-fasttext/predict --requirement benchmarks/peers-predict.txt
 	@touch $@
 
-bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
+$(PEERS)-dedup/.installed: benchmarks/peers-dedup.txt
+	$(PYTHON) -m venv $(PEERS)-dedup
+	$(PEERS)-dedup/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
 	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
 
 wheel: build ## Build the wheel into dist/.
 	$(BIN)/maturin build --release --locked --quiet --out dist
 
 clean: ## Remove everything that was built, the environments included.
-	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext dist rust_ext/target curate/_rust*.so
+	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext $(PEERS)-dedup dist rust_ext/target curate/_rust*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What both benchmarks of near duplicates share: exact similarities, data, the sides, scores."""
