@@ -16,6 +16,7 @@ pub mod measure;
 pub mod minhash;
 pub mod ngram;
 pub mod normalize;
+pub mod parts;
 pub mod phrases;
 pub mod pool;
 pub mod pystr;
