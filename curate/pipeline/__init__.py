@@ -15,6 +15,7 @@ from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import resolve
+from curate.pipeline.rounds import find_parts
 from curate.pipeline.session import Session
 from curate.pipeline.stopping import Stop
 from curate.pipeline.terminal import terminal_progress
@@ -37,6 +38,7 @@ __all__ = [
     "deliver",
     "doctor",
     "dump_recipe",
+    "find_parts",
     "forecast",
     "load_recipe",
     "load_training",
@@ -47,6 +49,7 @@ __all__ = [
     "plan",
     "prepare",
     "resolve",
+    "run_measure",
     "run_resolve",
     "run_steps",
     "terminal_progress",
@@ -69,10 +72,24 @@ def prepare(session: Session) -> None:
     session.run.write_recipe(dump_recipe(recipe), is_secret=recipe.has_secrets)
 
 
+def run_measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
+    """Measure what is missing; transforms that see the whole corpus are made first, by the first part alone.
+
+    Raises:
+        StateError: another process makes them, or has not yet.
+    """
+    prepare(session)
+    if session.recipe.rounds and (part is None or part[0] == 1):
+        with session.run.lock():
+            find_parts(session)
+    return measure(session, part=part)
+
+
 def run_resolve(session: Session) -> Timing:
     """Measure what is missing, then resolve; the run folder is locked meanwhile."""
     with session.run.lock():
         prepare(session)
+        find_parts(session)
         measure(session)
         timing = resolve(session)
         session.save_timings()
@@ -91,6 +108,7 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
         output_schema(session)
     with session.run.lock():
         prepare(session)
+        find_parts(session)
         measure(session)
         session.stop.check()
         resolve(session)

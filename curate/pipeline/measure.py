@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from curate import text
 from curate.errors import ConfigError
+from curate.pipeline.foundparts import FoundParts
 from curate.pipeline.progress import Timing
 from curate.pipeline.quarantine import write_quarantine
 from curate.pipeline.readahead import map_ahead, read_ahead
 from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry, Session
-from curate.pipeline.transform import SPANS
+from curate.pipeline.transform import edit
 from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
 from curate.shards import iter_batches
@@ -51,6 +52,8 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
     """
     locate(session)
     todo = [(entry, missing_stages(session, entry)) for entry in session.entries]
+    rounds = {each.name for each in session.recipe.rounds}
+    todo = [(entry, [name for name in missing if name not in rounds]) for entry, missing in todo]
     todo = [(entry, missing) for entry, missing in todo if missing]
     if part is not None:
         todo = todo[part[0] - 1 :: part[1]]
@@ -106,7 +109,7 @@ def _used_commits(session: Session) -> list[Commit]:
 
 
 def missing_stages(session: Session, entry: PieceEntry) -> list[str]:
-    """Names of the stages that the store lacks for a piece, in the order of the recipe."""
+    """Names of the stages that the store lacks for a piece, in the order of the recipe; rounds come first."""
     return [name for name in session.stage_fingerprints if name not in entry.commits]
 
 
@@ -118,6 +121,10 @@ def place(session: Session) -> None:
             entry.length = int(entry.commits[INPUT_STAGE].meta["num_rows"])
             entry.first_ordinal = ordinal
             ordinal += entry.length
+
+
+Found = dict[str, pa.RecordBatch]
+"""Duplicate parts of the documents of a batch, for each transform that sees the corpus."""
 
 
 def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> int:
@@ -149,12 +156,16 @@ def _measured(
     it goes on with the other.
     """
 
-    def job(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    def job(given: tuple[pa.RecordBatch, Found]) -> tuple[pa.RecordBatch, int]:
+        batch, found = given
         size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
-        return _measure_batch(session, batch, views, missing), size
+        return _measure_batch(session, batch, found, views, missing), size
 
+    is_edited = EDITS_STAGE in missing or len(views) > 1
+    parts = FoundParts(session, entry, session.recipe.transforms if is_edited else ())
+    batches = ((batch, parts.take(batch.num_rows)) for batch in _batches(session, entry))
     depth = min(session.limits.num_threads, 2)
-    yield from read_ahead(map_ahead(job, read_ahead(_batches(session, entry)), depth=depth))
+    yield from read_ahead(map_ahead(job, read_ahead(batches), depth=depth))
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:
@@ -198,7 +209,7 @@ class View:
 
 
 def _measure_batch(
-    session: Session, batch: pa.RecordBatch, views: list[View], missing: list[str]
+    session: Session, batch: pa.RecordBatch, found: Found, views: list[View], missing: list[str]
 ) -> pa.RecordBatch:
     num_threads = session.limits.num_threads
     raw = text.measure(batch[TEXT], views[0].spec, num_threads=num_threads)
@@ -206,13 +217,11 @@ def _measure_batch(
     if INPUT_STAGE in missing:
         columns |= _input_columns(session, batch, raw[text.INVALID_UTF8])
     columns |= {name: raw[name] for name in views[0].names}
-    transform = session.recipe.transforms[0] if session.recipe.transforms else None
-    if transform is not None:
-        edits = transform.edits(batch)
+    if EDITS_STAGE in missing or len(views) > 1:
+        edits, edited = edit(session.recipe.transforms, batch, found)
         if EDITS_STAGE in missing:
             columns |= {name: edits[name] for name in edits.schema.names}
         for view in views[1:]:
-            edited = text.apply_edits(batch[TEXT], edits[SPANS])
             measured = text.measure(edited, view.spec, num_threads=num_threads)
             columns |= {name: measured[name] for name in view.names}
     return pa.RecordBatch.from_pydict(columns)

@@ -20,9 +20,11 @@ from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
 from curate.pipeline.resolve import ClusterFile
 from curate.pipeline.session import Block, PieceEntry
+from curate.pipeline.transform import columns_of
 from curate.report.data import build_report
 from curate.report.explain import (
     DuplicateFacts,
+    EditFacts,
     Explanation,
     SelectionFacts,
     explain,
@@ -34,6 +36,8 @@ from curate.report.model import Part, ReportInput, Timing
 from curate.schema import TEXT
 from curate.selection.candidates import Scale, candidate_rows
 from curate.shards import read_rows
+
+RAW_BYTES = "document.num_bytes"
 
 
 def write_report(run: OpenRun) -> Path:
@@ -77,6 +81,7 @@ def report_input(run: OpenRun) -> ReportInput:
         quarantine=dict(quarantine),
         fetch=fetch,
         recipe=dump_recipe(session.recipe, with_secrets=False),
+        edits=run.plan_file.header["edits"],
     )
 
 
@@ -155,7 +160,21 @@ def _explain_one(
         rules=session.recipe.rules,
         duplicates=duplicates,
         selection=_selection_facts(run, session, entry, position, row),
+        edits=_edit_facts(session, entry, position),
     )
+
+
+def _edit_facts(session: Session, entry: PieceEntry, position: int) -> list[EditFacts]:
+    found = []
+    of_bytes = session.read_columns(entry, [RAW_BYTES])[RAW_BYTES][position]
+    for each in session.recipe.transforms:
+        row = session.read_columns(entry, columns_of(each).names).row(position, named=True)
+        num_bytes, num_parts = row[f"{each.name}.num_bytes"], row.get(f"{each.name}.num_parts")
+        facts = EditFacts(
+            transform=each.name, num_bytes=num_bytes or 0, of_bytes=of_bytes, num_parts=num_parts
+        )
+        found.append(facts)
+    return found
 
 
 def _duplicate_facts(run: OpenRun, session: Session, entry: PieceEntry, position: int) -> DuplicateFacts:

@@ -6,14 +6,14 @@ counted (data.py) and how they look (html.py).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 FORMAT = 1
 KEPT = "kept"
 
-Kind = Literal["input", "filter", "duplicates", "selection"]
+Kind = Literal["input", "edits", "filter", "duplicates", "selection"]
 
 
 class RuleLike(Protocol):
@@ -99,6 +99,8 @@ class ReportInput:
     """(shard key, rows) -> texts of few rows, for examples; None leaves texts out."""
     recipe: str = ""
     """Resolved recipe as YAML."""
+    edits: Sequence[Mapping[str, Any]] = ()
+    """The plan's ledger of transforms."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,3 +213,4 @@ class Report:
     timings: list[Timing]
     quarantine: dict[str, int]
     recipe: str
+    edits: list[dict[str, Any]]
