@@ -51,13 +51,12 @@ def measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
         DataError: a shard cannot be read.
     """
     locate(session)
-    todo = [(entry, missing_stages(session, entry)) for entry in session.entries]
+    mine = session.entries if part is None else session.entries[part[0] - 1 :: part[1]]
+    todo = [(entry, missing_stages(session, entry)) for entry in mine]
     rounds = {each.name for each in session.recipe.rounds}
     todo = [(entry, [name for name in missing if name not in rounds]) for entry, missing in todo]
     todo = [(entry, missing) for entry, missing in todo if missing]
-    if part is not None:
-        todo = todo[part[0] - 1 :: part[1]]
-    timing = Timing(step="measure", num_tasks=len(todo), num_cached=len(session.entries) - len(todo))
+    timing = Timing(step="measure", num_tasks=len(todo), num_cached=len(mine) - len(todo))
     session.timings.append(timing)
     with timing:
         session.progress.start(
