@@ -56,8 +56,7 @@ def measure(
 ) -> OpenRun:
     """Turn text into columns; with `part=(i, n)` only every n-th piece from the i-th, counted from 1."""
     session = _session(recipe, overrides, num_threads, memory)
-    pipeline.prepare(session)
-    pipeline.measure(session, part=part)
+    pipeline.run_measure(session, part=part)
     return OpenRun(session)
 
 

@@ -9,7 +9,7 @@ Not here: what the columns mean (measure/), decisions over them (filters/).
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -122,6 +122,81 @@ def apply_edits(texts: pa.Array, edits: pa.Array) -> pa.Array:
         DataError: Spans are out of order or beyond the end of their text.
     """
     return _rust.apply_edits(_large_binary(texts), edits)
+
+
+def compose_edits(first: pa.Array, second: pa.Array) -> pa.Array:
+    """Join edits: what `first` does, and then `second` to the texts that it leaves."""
+    return _rust.compose_edits(first, second)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartFilterSettings:
+    """What a `PartFilter` compares, and how surely; see `curate.dedup.parts`."""
+
+    unit: str
+    min_words: int
+    ngram: int | None = None
+    """Words of an n-gram; None compares whole parts."""
+    threshold: float = 1.0
+    expected: int
+    """Items that the filter is made for."""
+    false_positive_rate: float
+
+
+def bloom_bytes(expected: int, false_positive_rate: float) -> int:
+    """Bytes of a Bloom filter whose error with `expected` items is at most the rate."""
+    return _rust.bloom_bytes(expected, false_positive_rate)
+
+
+def part_hashes(texts: pa.Array, scopes: pa.Array | None, settings: str, *, num_threads: int = 1) -> pa.Array:
+    """Hashes of the paragraphs or lines of each text: list<fixed_size_binary(16)>, null for short ones.
+
+    `settings` is JSON of `unit` and `min_words`. Equal parts of rows with different `scopes` have different
+    hashes. A text that cannot be read has no parts.
+    """
+    return _rust.part_hashes(_large_binary(texts), _scopes(scopes), settings, num_threads)
+
+
+class PartFilter:
+    """Finds parts that were seen before, in the order in which texts are given; holds a Bloom filter."""
+
+    def __init__(self, settings: PartFilterSettings) -> None:
+        """Make an empty filter.
+
+        Raises:
+            ConfigError: there is no filter with that error, or no memory for it.
+        """
+        self._filter = _rust.PartFilter(json.dumps(asdict(settings)))
+
+    def find(self, texts: pa.Array, scopes: pa.Array | None, *, num_threads: int = 1) -> pa.RecordBatch:
+        """Give the numbers of the parts of each text that were seen before, and whether all of it was."""
+        return self._filter.find(_large_binary(texts), _scopes(scopes), num_threads)
+
+    @property
+    def num_items(self) -> int:
+        """Different items that were seen, about."""
+        return self._filter.state()[0]
+
+    @property
+    def error(self) -> float:
+        """Probability that a new item is taken for seen now."""
+        return self._filter.state()[1]
+
+
+def part_edits(texts: pa.Array, parts: pa.Array, is_whole: pa.Array, unit: str) -> pa.Array:
+    """Byte spans that take parts out of each text, by their numbers, or all of it where `is_whole`.
+
+    A part goes with what separates it from the next one, the last ones with what separates them from the one
+    before. Null where the text is null or not UTF-8.
+
+    Raises:
+        DataError: A text has no such part.
+    """
+    return _rust.part_edits(_large_binary(texts), parts, is_whole, unit)
+
+
+def _scopes(scopes: pa.Array | None) -> pa.Array | None:
+    return None if scopes is None else _large_binary(scopes)
 
 
 def _large_binary(texts: pa.Array) -> pa.Array:

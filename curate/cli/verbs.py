@@ -84,8 +84,7 @@ def measure(
     from curate import pipeline
 
     session = open_session(recipe, overrides, threads, memory, quiet)
-    pipeline.prepare(session)
-    timing = pipeline.measure(session, part=pipeline.parse_part(part))
+    timing = pipeline.run_measure(session, part=pipeline.parse_part(part))
     print_result(
         timing.as_dict(), as_json, f"measured {timing.num_tasks} tasks, {timing.num_cached} were done already"
     )

@@ -16,6 +16,7 @@ from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import DUPLICATES, dedup_stages, open_facts, resolve
+from curate.pipeline.rounds import find_parts
 from curate.pipeline.seen import add_to_index
 from curate.pipeline.session import Session
 from curate.pipeline.stopping import Stop
@@ -42,6 +43,7 @@ __all__ = [
     "describe_duplicates",
     "doctor",
     "dump_recipe",
+    "find_parts",
     "forecast",
     "load_recipe",
     "load_training",
@@ -52,6 +54,7 @@ __all__ = [
     "plan",
     "prepare",
     "resolve",
+    "run_measure",
     "run_resolve",
     "run_steps",
     "terminal_progress",
@@ -74,11 +77,25 @@ def prepare(session: Session) -> None:
     session.run.write_recipe(dump_recipe(recipe), is_secret=recipe.has_secrets)
 
 
+def run_measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
+    """Measure what is missing; transforms that see the whole corpus are made first, by the first part alone.
+
+    Raises:
+        StateError: another process makes them, or has not yet.
+    """
+    prepare(session)
+    if session.recipe.rounds and (part is None or part[0] == 1):
+        with session.run.lock():
+            find_parts(session)
+    return measure(session, part=part)
+
+
 def run_resolve(session: Session) -> Timing:
     """Find duplicates: measure and resolve what that needs; the run folder is locked meanwhile."""
     open_facts(session)
     with session.run.lock():
         prepare(session)
+        find_parts(session)
         measure(session, stages=dedup_stages(session))
         timing = resolve(session, only=DUPLICATES)
         session.save_timings()
@@ -98,6 +115,7 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
         output_schema(session)
     with session.run.lock():
         prepare(session)
+        find_parts(session)
         measure(session)
         session.stop.check()
         resolve(session)

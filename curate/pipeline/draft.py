@@ -66,6 +66,7 @@ def needed_columns(session: Session) -> list[str]:
     recipe = session.recipe
     factors = (name for name in factor_columns(session) if name is not None)
     names = [ERROR, "doc_id", *rule_columns(recipe.rules), COUNT, *BYTES, *factors]
+    names += [f"{each.name}.is_duplicate" for each in recipe.rounds]
     if recipe.plan.pools.by is not None:
         names.append(recipe.plan.pools.by)
     return list(dict.fromkeys(names))
@@ -73,7 +74,8 @@ def needed_columns(session: Session) -> list[str]:
 
 def all_reasons(session: Session, last: Iterable[str]) -> pa.Array:
     """Every reason code that the plan can give, in order; its position is its code in `rows`."""
-    return pa.array([*INPUT_ERRORS, *reason_codes(session.recipe.rules), *last], pa.string())
+    rounds = (f"{each.name}.duplicate" for each in session.recipe.rounds)
+    return pa.array([*INPUT_ERRORS, *rounds, *reason_codes(session.recipe.rules), *last], pa.string())
 
 
 def draft_block(
@@ -86,6 +88,9 @@ def draft_block(
         (code, (error == code).fill_null(False).to_numpy()) for code in INPUT_ERRORS
     ]
     readable = error.is_null().to_numpy()
+    for each in session.recipe.rounds:
+        is_duplicate = frame[f"{each.name}.is_duplicate"].fill_null(False).to_numpy()
+        masks.append((f"{each.name}.duplicate", is_duplicate & readable))
     masks += [(code, mask.to_numpy() & readable) for code, mask in evaluate(session.recipe.rules, frame)]
     by = session.recipe.plan.pools.by
     pool = frame[by] if by else pl.Series([ALL]).new_from_index(0, len(frame))

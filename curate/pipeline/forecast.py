@@ -136,15 +136,34 @@ def _why(session: Session, stage: str, entries: list[PieceEntry]) -> str:
     return f"new, changed or not finished are {', '.join(keys[:_MAX_LISTED])}{more}"
 
 
+def _rounds(session: Session) -> dict[str, str]:
+    """What is to be done for transforms that see the whole corpus; their filters have to fit into memory."""
+    todo = []
+    for each in session.recipe.rounds:
+        if any(each.name not in entry.commits for entry in session.entries):
+            each.check_memory(session.limits.memory_bytes)
+            todo.append(each.name)
+    if not session.recipe.rounds:
+        return {}
+    return {"transform": f"all texts to read for {', '.join(todo)}" if todo else "cached"}
+
+
 def _steps(session: Session, to_measure: int, *, write: bool) -> dict[str, str]:
     if to_measure:
         measure, later = f"{to_measure / 1e6:,.1f} MB of text to read", "to do, since columns are missing"
-        return {"measure": measure, "resolve": later, "plan": later, "write": _write(session, None, write)}
+        return {
+            **_rounds(session),
+            "measure": measure,
+            "resolve": later,
+            "plan": later,
+            "write": _write(session, None, write),
+        }
     place(session)
     lacking = [name for name, task in all_tasks(session).items() if session.run.lookup(task) is None]
     task = plan_task(session)
     done = session.run.lookup(task) is not None
     return {
+        **_rounds(session),
         "measure": "cached, every column is in the store",
         "resolve": f"to do for this corpus: {', '.join(lacking)}" if lacking else "cached",
         "plan": f"cached, {task.fingerprint[:16]}"

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from curate import text
 from curate.errors import ConfigError
+from curate.pipeline.foundparts import FoundParts
 from curate.pipeline.progress import Timing
 from curate.pipeline.quarantine import write_quarantine
 from curate.pipeline.readahead import map_ahead, read_ahead
 from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry, Session
-from curate.pipeline.transform import SPANS
+from curate.pipeline.transform import edit
 from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
 from curate.shards import iter_batches
@@ -54,12 +55,12 @@ def measure(
         DataError: a shard cannot be read.
     """
     locate(session)
-    wanted = None if stages is None else {INPUT_STAGE, *stages}
-    todo = [(entry, missing_stages(session, entry, wanted)) for entry in session.entries]
+    mine = session.entries if part is None else session.entries[part[0] - 1 :: part[1]]
+    wanted = set(session.stage_fingerprints) if stages is None else {INPUT_STAGE, *stages}
+    wanted -= {each.name for each in session.recipe.rounds}
+    todo = [(entry, missing_stages(session, entry, wanted)) for entry in mine]
     todo = [(entry, missing) for entry, missing in todo if missing]
-    if part is not None:
-        todo = todo[part[0] - 1 :: part[1]]
-    timing = Timing(step="measure", num_tasks=len(todo), num_cached=len(session.entries) - len(todo))
+    timing = Timing(step="measure", num_tasks=len(todo), num_cached=len(mine) - len(todo))
     session.timings.append(timing)
     with timing:
         session.progress.start(
@@ -111,7 +112,10 @@ def _used_commits(session: Session) -> list[Commit]:
 
 
 def missing_stages(session: Session, entry: PieceEntry, wanted: Collection[str] | None = None) -> list[str]:
-    """Names of the stages, of all or those wanted, that the store lacks for a piece, in recipe order."""
+    """Names of the stages, of all or those wanted, that the store lacks for a piece, in recipe order.
+
+    Rounds come first.
+    """
     names = (name for name in session.stage_fingerprints if wanted is None or name in wanted)
     return [name for name in names if name not in entry.commits]
 
@@ -124,6 +128,10 @@ def place(session: Session) -> None:
             entry.length = int(entry.commits[INPUT_STAGE].meta["num_rows"])
             entry.first_ordinal = ordinal
             ordinal += entry.length
+
+
+Found = dict[str, pa.RecordBatch]
+"""Duplicate parts of the documents of a batch, for each transform that sees the corpus."""
 
 
 def measure_piece(session: Session, entry: PieceEntry, missing: list[str]) -> int:
@@ -155,12 +163,16 @@ def _measured(
     it goes on with the other.
     """
 
-    def job(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    def job(given: tuple[pa.RecordBatch, Found]) -> tuple[pa.RecordBatch, int]:
+        batch, found = given
         size = int(pc.sum(pc.binary_length(batch[TEXT])).as_py() or 0)
-        return _measure_batch(session, batch, views, missing), size
+        return _measure_batch(session, batch, found, views, missing), size
 
+    is_edited = EDITS_STAGE in missing or len(views) > 1
+    parts = FoundParts(session, entry, session.recipe.transforms if is_edited else ())
+    batches = ((batch, parts.take(batch.num_rows)) for batch in _batches(session, entry))
     depth = min(session.limits.num_threads, 2)
-    yield from read_ahead(map_ahead(job, read_ahead(_batches(session, entry)), depth=depth))
+    yield from read_ahead(map_ahead(job, read_ahead(batches), depth=depth))
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:
@@ -204,7 +216,7 @@ class View:
 
 
 def _measure_batch(
-    session: Session, batch: pa.RecordBatch, views: list[View], missing: list[str]
+    session: Session, batch: pa.RecordBatch, found: Found, views: list[View], missing: list[str]
 ) -> pa.RecordBatch:
     num_threads = session.limits.num_threads
     raw = text.measure(batch[TEXT], views[0].spec, num_threads=num_threads)
@@ -212,13 +224,11 @@ def _measure_batch(
     if INPUT_STAGE in missing:
         columns |= _input_columns(session, batch, raw[text.INVALID_UTF8])
     columns |= {name: raw[name] for name in views[0].names}
-    transform = session.recipe.transforms[0] if session.recipe.transforms else None
-    if transform is not None:
-        edits = transform.edits(batch)
+    if EDITS_STAGE in missing or len(views) > 1:
+        edits, edited = edit(session.recipe.transforms, batch, found)
         if EDITS_STAGE in missing:
             columns |= {name: edits[name] for name in edits.schema.names}
         for view in views[1:]:
-            edited = text.apply_edits(batch[TEXT], edits[SPANS])
             measured = text.measure(edited, view.spec, num_threads=num_threads)
             columns |= {name: measured[name] for name in view.names}
     return pa.RecordBatch.from_pydict(columns)

@@ -35,8 +35,9 @@ from curate.pipeline.planfile import (
 )
 from curate.pipeline.progress import Timing
 from curate.pipeline.resolve import all_tasks, read_factors
+from curate.pipeline.rounds import filter_state
 from curate.pipeline.session import Block, PieceEntry, Session
-from curate.pipeline.transform import NUM_BYTES
+from curate.pipeline.transform import columns_of, count_removed
 from curate.runs import Draft as Files
 from curate.runs import Task
 from curate.schema import INPUT_ERRORS, NULL_TEXT
@@ -96,7 +97,7 @@ class _Planner:
         self.duplicates = Duplicates(session)
         self.factors = read_factors(session)
         self.estimates: list[pl.DataFrame] = []
-        self.edited: Counter[str] = Counter()
+        self.edited: dict[str, Counter[str]] = {each.name: Counter() for each in self.recipe.transforms}
         self.first: Counter[str] = Counter()
         self.any: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
@@ -214,12 +215,10 @@ class _Planner:
         return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
 
     def _count_edits(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
-        """Add to the ledger of transforms: documents touched and bytes removed, in all and of the kept."""
-        if self.recipe.transforms:
-            removed = self.session.read_columns(block, [NUM_BYTES])[NUM_BYTES].fill_null(0).to_numpy()
-            for name, mask in (("", removed > 0), ("kept_", (removed > 0) & kept)):
-                self.edited[f"{name}docs"] += int(mask.sum())
-                self.edited[f"{name}bytes_removed"] += int(removed[mask].sum(dtype=np.int64))
+        """Add to the ledger of each transform what it removed from a block."""
+        for each in self.recipe.transforms:
+            names = columns_of(each).names
+            self.edited[each.name].update(count_removed(each, self.session.read_columns(block, names), kept))
 
     def _count(self, reasons: pa.Array, kept: npt.NDArray[np.bool_], draft: Draft) -> None:
         tokens = draft.tokens
@@ -293,7 +292,8 @@ class _Planner:
             "fingerprint": self.task.fingerprint,
             "shards": shards,
             "edits": [
-                {"name": each.name, "fingerprint": each.fingerprint(), **self.edited}
+                {"name": each.name, "fingerprint": each.fingerprint(), **self.edited[each.name]}
+                | filter_state(self.session, each)
                 for each in self.recipe.transforms
             ],
             "tokenizer": {"fingerprint": self.recipe.tokens.content(), "mode": self.recipe.tokens.mode},

@@ -14,11 +14,12 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.dedup.exact import Exact
 from curate.dedup.near import Near
+from curate.dedup.parts import DuplicateParts, NgramOverlap
 from curate.errors import ConfigError
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
 from curate.measure import STAGES, Document, Heuristics, Identity, MinHash, StageModel, Tokens
-from curate.pipeline.transform import TRANSFORMS, C4Lines
+from curate.pipeline.transform import TRANSFORMS, Transform
 from curate.schema import Settings, fingerprint
 from curate.selection.settings import Selection
 from curate.shards import Input
@@ -100,8 +101,9 @@ class Recipe(Settings):
     """Folder of measured columns, shared by recipes; null means `store` beside the run."""
     input: Input
     measure: list[str | dict[str, dict[str, Any] | None]] = Field(default=["heuristics", "tokens"])
-    transform: list[str | dict[str, dict[str, Any] | None]] = Field(default=[], max_length=1)
-    """What is removed from texts before they are measured and written: `c4_lines`, off by default."""
+    transform: list[str | dict[str, dict[str, Any] | None]] = Field(default=[])
+    """What is removed from texts before they are measured and written, in this order, each at most once:
+    `c4_lines`, `duplicate_parts`, `ngram_overlap`; nothing by default."""
     filter: list[dict[str, Any]] = Field(default=[])
     dedup: Dedup = Dedup()
     plan: Plan = Plan()
@@ -111,7 +113,7 @@ class Recipe(Settings):
 
     _stages: tuple[StageModel, ...] = PrivateAttr(default=())
     _rules: tuple[Rule, ...] = PrivateAttr(default=())
-    _transforms: tuple[C4Lines, ...] = PrivateAttr(default=())
+    _transforms: tuple[Transform, ...] = PrivateAttr(default=())
 
     @field_validator("run", "store")
     @classmethod
@@ -129,6 +131,10 @@ class Recipe(Settings):
             for name, settings, at in named_entries(self.transform, "transform", TRANSFORMS)
         )
         self._check_dedup()
+        names = [each.name for each in self._transforms]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"transform has one twice: {name}")
         return self
 
     def _check_dedup(self) -> None:
@@ -150,9 +156,14 @@ class Recipe(Settings):
         return self._rules
 
     @property
-    def transforms(self) -> tuple[C4Lines, ...]:
+    def transforms(self) -> tuple[Transform, ...]:
         """The transforms, in the order of the recipe."""
         return self._transforms
+
+    @property
+    def rounds(self) -> tuple[DuplicateParts | NgramOverlap, ...]:
+        """Those that see the whole corpus."""
+        return tuple(each for each in self._transforms if isinstance(each, DuplicateParts | NgramOverlap))
 
     @property
     def tokens(self) -> Tokens:

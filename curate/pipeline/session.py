@@ -5,6 +5,7 @@ from them, so a changed text column is another piece and an added shard changes 
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -160,12 +161,20 @@ class Session:
 
     @cached_property
     def entries(self) -> list[PieceEntry]:
-        """The pieces of the corpus in key order."""
+        """The pieces of the corpus in key order.
+
+        Where a transform sees the whole corpus, copies of a piece are not alike: what goes from each depends
+        on those before it.
+        """
+        copies: Counter[str] = Counter()
         how = [self.recipe.input.text, self.recipe.input.columns, self.recipe.input.max_line_bytes]
         found = []
         for index, shard in enumerate(self.shards):
             for piece in split_pieces(shard):
                 key = fingerprint(["piece", 1, piece.fingerprint, how])
+                copies[key] += 1
+                if self.recipe.rounds and copies[key] > 1:
+                    key = fingerprint([key, "copy", copies[key]])
                 found.append(PieceEntry(piece=piece, fingerprint=key, shard_index=index))
         return found
 
@@ -176,7 +185,14 @@ class Session:
 
     def _fingerprint_stages(self) -> dict[str, str]:
         found = {INPUT_STAGE: fingerprint([INPUT_STAGE, 1])}
-        view = fingerprint([transform.fingerprint() for transform in self.recipe.transforms])
+        seen: list[str] = []
+        for each in self.recipe.transforms:
+            seen.append(each.fingerprint())
+            if each in self.recipe.rounds:
+                seen += [entry.fingerprint for entry in self.entries]
+                found[each.name] = fingerprint(["round", 1, seen])
+                seen = [found[each.name]]
+        view = fingerprint(seen)
         if self.recipe.transforms:
             found[EDITS_STAGE] = view
         for stage in self.recipe.stages:
@@ -210,8 +226,12 @@ class Session:
     def measured_schema(self) -> pa.Schema:
         """Columns of all measuring stages, without the input's own."""
         schema = text.measure(pa.array([], pa.large_binary()), self.spec).schema
-        edits = transform.SCHEMA if self.recipe.transforms else []
+        edits = self._edits_schema
         return pa.schema([*(item for item in schema if item.name != text.INVALID_UTF8), *edits])
+
+    @property
+    def _edits_schema(self) -> pa.Schema:
+        return transform.edits_schema(self.recipe.transforms) if self.recipe.transforms else pa.schema([])
 
     @property
     def measured_columns(self) -> list[str]:
@@ -241,7 +261,7 @@ class Session:
         for stage in self.recipe.stages:
             if name in stage.columns():
                 return stage.key
-        if self.recipe.transforms and name in transform.SCHEMA.names:
+        if name in self._edits_schema.names:
             return EDITS_STAGE
         if name in (ERROR, DETAIL) or name in self.carried.names:
             return INPUT_STAGE

@@ -4,7 +4,7 @@ Memory: see counts.py. Not here: the shape of the numbers (model.py), looks (htm
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from curate.report.counts import Counts
@@ -34,7 +34,7 @@ def build_report(given: ReportInput) -> Report:
     counts = Counts(rules=group_rules(given.rules))
     for part in given.parts(wanted):
         counts.add(part, wanted)
-    steps = order_steps(list(counts.first), given.rules)
+    steps = order_steps(list(counts.first), given.rules, [each["name"] for each in given.edits])
     return Report(
         format=FORMAT,
         title=given.title,
@@ -58,6 +58,7 @@ def build_report(given: ReportInput) -> Report:
         quarantine=dict(sorted(given.quarantine.items())),
         recipe=given.recipe,
         clusters=list(given.clusters),
+        edits=[dict(each) for each in given.edits],
     )
 
 
@@ -80,20 +81,25 @@ def describe(rules: Sequence[RuleLike]) -> str:
     return "; ".join(rule.drop + (f" where {rule.where}" if rule.where else "") for rule in rules)
 
 
-def step_of(reason: str) -> tuple[str, Kind]:
+def step_of(reason: str, edits: Collection[str] = ()) -> tuple[str, Kind]:
     """Give name and kind of the funnel step of a reason that is no rule of the recipe."""
     stage = reason.split(".", 1)[0]
     if stage == "input":
         return stage, "input"
+    if stage in edits and reason.endswith(".duplicate"):
+        return f"{stage} duplicates", "edits"
     if reason.endswith(".duplicate"):
         return f"{stage} duplicates", "duplicates"
     return "selection", "selection"
 
 
-def order_steps(met: Sequence[str], rules: Sequence[RuleLike]) -> dict[str, tuple[str, Kind]]:
-    """Map every reason to its step, in the order of the funnel: input, rules, duplicates, selection.
+def order_steps(
+    met: Sequence[str], rules: Sequence[RuleLike], edits: Collection[str] = ()
+) -> dict[str, tuple[str, Kind]]:
+    """Map every reason to its step, in the order of the funnel: input, edits, rules, duplicates, selection.
 
-    Rules of the recipe appear even if no document met them: a rule that drops nothing is news.
+    `edits` names the transforms. Rules of the recipe appear even if no document met them: a rule that drops
+    nothing is news.
     """
     known: dict[str, tuple[str, Kind]] = {}
     for rule in rules:
@@ -101,12 +107,14 @@ def order_steps(met: Sequence[str], rules: Sequence[RuleLike]) -> dict[str, tupl
         known[rule.reason] = (stage, "filter")
         if rule.reason + NULL_SUFFIX in met:
             known[rule.reason + NULL_SUFFIX] = (stage, "filter")
-    rest = {reason: step_of(reason) for reason in sorted(met) if reason not in known and reason != KEPT}
+    rest = {
+        reason: step_of(reason, edits) for reason in sorted(met) if reason not in known and reason != KEPT
+    }
 
     def of(kind: Kind) -> dict[str, tuple[str, Kind]]:
         return {reason: step for reason, step in rest.items() if step[1] == kind}
 
-    return {**of("input"), **known, **of("duplicates"), **of("selection")}
+    return {**of("input"), **of("edits"), **known, **of("duplicates"), **of("selection")}
 
 
 def funnel(counts: Counts, steps: Mapping[str, tuple[str, Kind]]) -> list[Step]:

@@ -149,6 +149,18 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EditFacts:
+    """What one transform removed from the document."""
+
+    transform: str
+    num_bytes: int
+    of_bytes: int | None = None
+    """Bytes of the raw text."""
+    num_parts: int | None = None
+    """Duplicate paragraphs or lines; None where the transform knows none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """Everything that is known about the decision over one document."""
 
@@ -168,6 +180,8 @@ class Explanation:
     """Rules that the document passed, nearest to failing first; those without a single limit last."""
     agrees: bool
     """Whether the rules, evaluated now, give the reasons of the plan."""
+    edits: list[EditFacts] = field(default_factory=list)
+    """What transforms removed, in the order of the recipe; those that removed nothing are left out."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the explanation as plain values."""
@@ -186,6 +200,7 @@ def explain(
     rules: Sequence[Rule] = (),
     duplicates: Mapping[str, DuplicateFacts] | None = None,
     selection: SelectionFacts | None = None,
+    edits: Sequence[EditFacts] = (),
 ) -> Explanation:
     """Explain one document.
 
@@ -196,11 +211,16 @@ def explain(
         rules: Rules of the recipe, in order.
         duplicates: Facts per duplicate reason, e.g. `exact.duplicate`.
         selection: Facts about the draw, if the document came that far.
+        edits: What transforms removed.
     """
     reasons = list(row["reasons"] or ())
     readable = columns.height == 1
     checks = [check(rule, columns) for rule in rules] if readable else []
-    findings = [find(reason, checks, duplicates or {}, selection) for reason in reasons]
+    changed = [each for each in edits if each.num_bytes]
+    emptied = {f"{each.transform}.duplicate" for each in changed}
+    findings = [
+        find(reason, checks, duplicates or {}, None if reason in emptied else selection) for reason in reasons
+    ]
     passed = [each for each in checks if each.outcome == "passed"]
     now = {each.reason + (NULL_SUFFIX if each.outcome == "null" else "") for each in dropping(checks)}
     codes = {code for rule in rules for code in (rule.reason, rule.reason + NULL_SUFFIX)}
@@ -218,6 +238,7 @@ def explain(
         findings=findings,
         passed=sorted(passed, key=lambda each: math.inf if each.margin is None else each.margin),
         agrees=not readable or now == set(reasons) & codes,
+        edits=changed,
     )
 
 
@@ -283,6 +304,7 @@ def render_text(given: Explanation) -> str:
         f"plan      {grouped(given.tokens)} tokens, pool {given.pool}, "
         f"weight {grouped(given.weight)}, repeats {given.repeats}",
     ]
+    lines += [f"edited    {describe_edit(each)}" for each in given.edits]
     for number, finding in enumerate(given.findings, 1):
         lines += ["", f"{number}. {finding.reason}", *("   " + line for line in describe(finding))]
     if given.passed:
@@ -326,6 +348,13 @@ def describe_duplicate(given: DuplicateFacts) -> list[str]:
     if given.kept_reasons:
         lines.append(f"the kept copy was dropped later: {', '.join(given.kept_reasons)}")
     return lines
+
+
+def describe_edit(given: EditFacts) -> str:
+    """Write what a transform removed."""
+    parts = "" if given.num_parts is None else f" in {grouped(given.num_parts)} duplicate parts"
+    of = "" if given.of_bytes is None else f" of {grouped(given.of_bytes)}"
+    return f"{given.transform} removed {grouped(given.num_bytes)}{of} bytes{parts}"
 
 
 def describe_selection(given: SelectionFacts) -> list[str]:

@@ -18,9 +18,11 @@ from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
 from curate.pipeline.duplicates import REASONS
 from curate.pipeline.session import Block, PieceEntry
+from curate.pipeline.transform import columns_of
 from curate.report.data import build_report
 from curate.report.duplicates import Pair, Place, duplicate_facts, explain_pair, largest_clusters
 from curate.report.explain import (
+    EditFacts,
     Explanation,
     SelectionFacts,
     explain,
@@ -34,6 +36,7 @@ from curate.selection.candidates import Scale, candidate_rows
 from curate.shards import read_rows
 
 NUM_CLUSTERS = 20
+RAW_BYTES = "document.num_bytes"
 
 
 def write_report(run: OpenRun) -> Path:
@@ -78,6 +81,7 @@ def report_input(run: OpenRun) -> ReportInput:
         fetch=fetch,
         recipe=dump_recipe(session.recipe, with_secrets=False),
         clusters=largest_clusters(run, NUM_CLUSTERS) if session.recipe.dedup.minhash is not None else (),
+        edits=run.plan_file.header["edits"],
     )
 
 
@@ -176,7 +180,21 @@ def _explain_one(run: OpenRun, place: Place, rows: pa.Table) -> Explanation:
         rules=session.recipe.rules,
         duplicates=duplicates,
         selection=_selection_facts(run, session, entry, position, row),
+        edits=_edit_facts(session, entry, position),
     )
+
+
+def _edit_facts(session: Session, entry: PieceEntry, position: int) -> list[EditFacts]:
+    found = []
+    of_bytes = session.read_columns(entry, [RAW_BYTES])[RAW_BYTES][position]
+    for each in session.recipe.transforms:
+        row = session.read_columns(entry, columns_of(each).names).row(position, named=True)
+        num_bytes, num_parts = row[f"{each.name}.num_bytes"], row.get(f"{each.name}.num_parts")
+        facts = EditFacts(
+            transform=each.name, num_bytes=num_bytes or 0, of_bytes=of_bytes, num_parts=num_parts
+        )
+        found.append(facts)
+    return found
 
 
 def _selection_facts(

@@ -6,7 +6,7 @@ counted (data.py) and how they look (html.py).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from curate.report.differences import Stretch
 FORMAT = 1
 KEPT = "kept"
 
-Kind = Literal["input", "filter", "duplicates", "selection"]
+Kind = Literal["input", "edits", "filter", "duplicates", "selection"]
 
 
 class RuleLike(Protocol):
@@ -132,6 +132,8 @@ class ReportInput:
     """Resolved recipe as YAML."""
     clusters: Sequence[ClusterView] = ()
     """The largest clusters of near duplicates."""
+    edits: Sequence[Mapping[str, Any]] = ()
+    """The plan's ledger of transforms."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,3 +247,4 @@ class Report:
     quarantine: dict[str, int]
     recipe: str
     clusters: list[ClusterView]
+    edits: list[dict[str, Any]]

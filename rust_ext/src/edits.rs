@@ -14,6 +14,20 @@ use crate::text::{MAX_TEXT_BYTES, Span};
 /// The spans that `edit` removes from each text; null where the text is null, not UTF-8, or 4 GiB and more.
 #[must_use]
 pub fn column(texts: &LargeBinaryArray, edit: fn(&str) -> Vec<Span>) -> ListArray {
+    let mut lists = builder();
+    for bytes in texts {
+        let text = bytes.filter(|bytes| bytes.len() < MAX_TEXT_BYTES).map(simdutf8::basic::from_utf8);
+        match text {
+            Some(Ok(text)) => append(&mut lists, &edit(text)),
+            _ => lists.append_null(),
+        }
+    }
+    lists.finish()
+}
+
+/// Makes a column of edits.
+#[must_use]
+pub fn builder() -> ListBuilder<StructBuilder> {
     let fields =
         Fields::from(["start", "end"].map(|name| Field::new(name, DataType::UInt32, false)).to_vec());
     let item = Field::new("item", DataType::Struct(fields.clone()), false);
@@ -21,24 +35,42 @@ pub fn column(texts: &LargeBinaryArray, edit: fn(&str) -> Vec<Span>) -> ListArra
         Box::new(UInt32Builder::new()) as Box<dyn arrow_array::builder::ArrayBuilder>,
         Box::new(UInt32Builder::new()),
     ];
-    let mut lists = ListBuilder::new(StructBuilder::new(fields, columns)).with_field(Arc::new(item));
-    for bytes in texts {
-        let text = bytes.filter(|bytes| bytes.len() < MAX_TEXT_BYTES).map(simdutf8::basic::from_utf8);
-        let Some(Ok(text)) = text else {
-            lists.append_null();
-            continue;
-        };
-        for span in edit(text) {
-            for (at, value) in [span.start, span.end].into_iter().enumerate() {
-                if let Some(column) = lists.values().field_builder::<UInt32Builder>(at) {
-                    column.append_value(value);
-                }
+    ListBuilder::new(StructBuilder::new(fields, columns)).with_field(Arc::new(item))
+}
+
+/// Append the edits of one text.
+pub fn append(lists: &mut ListBuilder<StructBuilder>, spans: &[Span]) {
+    for span in spans {
+        for (at, value) in [span.start, span.end].into_iter().enumerate() {
+            if let Some(column) = lists.values().field_builder::<UInt32Builder>(at) {
+                column.append_value(value);
             }
-            lists.values().append(true);
         }
-        lists.append(true);
+        lists.values().append(true);
     }
-    lists.finish()
+    lists.append(true);
+}
+
+/// The spans of a column of edits, all rows one after another.
+///
+/// # Errors
+/// `Error::Data` where they are not lists of start and end.
+pub fn spans(edits: &ListArray) -> Result<Vec<Span>> {
+    let values = edits.values().as_struct_opt();
+    let field = |name| values?.column_by_name(name)?.as_primitive_opt::<UInt32Type>();
+    let (Some(starts), Some(ends)) = (field("start"), field("end")) else {
+        let found = edits.value_type();
+        return Err(Error::Data(format!("edits must be lists of start and end, both uint32, not: {found}")));
+    };
+    let pairs = starts.values().iter().zip(ends.values());
+    Ok(pairs.map(|(&start, &end)| Span { start, end }).collect())
+}
+
+/// Those of one row.
+#[must_use]
+pub fn spans_of<'a>(edits: &ListArray, spans: &'a [Span], row: usize) -> &'a [Span] {
+    let at = |row: usize| edits.value_offsets().get(row).map_or(0, |&offset| offset as usize);
+    spans.get(at(row)..at(row + 1)).unwrap_or(&[])
 }
 
 /// The texts without the spans of `edits`; null where either is null.
@@ -49,12 +81,7 @@ pub fn apply(texts: &LargeBinaryArray, edits: &ListArray) -> Result<LargeBinaryA
     if texts.len() != edits.len() {
         return Err(Error::Data(format!("{} texts but {} lists of edits", texts.len(), edits.len())));
     }
-    let spans = edits.values().as_struct_opt();
-    let field = |name| spans?.column_by_name(name)?.as_primitive_opt::<UInt32Type>();
-    let (Some(starts), Some(ends)) = (field("start"), field("end")) else {
-        let found = edits.value_type();
-        return Err(Error::Data(format!("edits must be lists of start and end, both uint32, not: {found}")));
-    };
+    let all = spans(edits)?;
     let mut out = LargeBinaryBuilder::with_capacity(texts.len(), texts.value_data().len());
     let mut edited = Vec::new();
     for (row, bytes) in texts.iter().enumerate() {
@@ -64,8 +91,8 @@ pub fn apply(texts: &LargeBinaryArray, edits: &ListArray) -> Result<LargeBinaryA
         };
         edited.clear();
         let mut kept_from = 0;
-        for at in edits.value_offsets()[row]..edits.value_offsets()[row + 1] {
-            let (start, end) = (starts.value(at as usize) as usize, ends.value(at as usize) as usize);
+        for span in spans_of(edits, &all, row) {
+            let (start, end) = (span.start as usize, span.end as usize);
             if start < kept_from || end < start || bytes.len() < end {
                 let length = bytes.len();
                 return Err(Error::Data(format!(

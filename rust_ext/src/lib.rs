@@ -17,6 +17,7 @@ pub mod minhash;
 pub mod near;
 pub mod ngram;
 pub mod normalize;
+pub mod parts;
 pub mod phrases;
 pub mod pool;
 pub mod pystr;

@@ -62,5 +62,5 @@ def test_columns_of_another_view_are_measured_anew_and_document_is_not(edited, r
 
 
 def test_a_transform_that_is_not_known_is_refused(edited):
-    with pytest.raises(ConfigError, match="c4_lines: c4_words"):
+    with pytest.raises(ConfigError, match="c4_lines, duplicate_parts, ngram_overlap: c4_words"):
         load_recipe({**edited, "transform": ["c4_words"]})

@@ -5,7 +5,9 @@ mod verify;
 
 use std::path::PathBuf;
 
-use arrow_array::{Array, LargeBinaryArray, LargeListArray, ListArray, RecordBatch, make_array};
+use arrow_array::{
+    Array, BooleanArray, LargeBinaryArray, LargeListArray, ListArray, RecordBatch, make_array,
+};
 use arrow_data::ArrayData;
 use arrow_pyarrow::PyArrowType;
 use pyo3::exceptions::PyOSError;
@@ -15,6 +17,7 @@ use pyo3::types::PyType;
 use crate::error::{Error, Result};
 use crate::fasttext::train;
 use crate::minhash::bands;
+use crate::parts::{self, removal};
 use crate::tokens::Tokenizer;
 use crate::{c4, edits, fasttext, hash, measure, sample, words};
 
@@ -261,6 +264,84 @@ impl FastTextTrainer {
     }
 }
 
+/// Edits that do at once what two do one after the other. See `parts::removal::compose_edits`.
+#[pyfunction]
+fn compose_edits(
+    py: Python<'_>,
+    first: PyArrowType<ArrayData>,
+    second: PyArrowType<ArrayData>,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let (first, second): (ListArray, ListArray) =
+        (downcast(py, "edits", first)?, downcast(py, "edits", second)?);
+    leave(py, || removal::compose_edits(&first, &second)).map(wrap)
+}
+
+/// Hashes of the parts of each document. See `parts::part_hashes`.
+#[pyfunction]
+fn part_hashes(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    scopes: Option<PyArrowType<ArrayData>>,
+    settings: &str,
+    num_threads: usize,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    let scopes = scopes.map(|scopes| downcast(py, "scopes", scopes)).transpose()?;
+    let settings = parts::Settings::parse(settings);
+    leave(py, || parts::part_hashes(&texts, scopes.as_ref(), &settings?, num_threads)).map(wrap)
+}
+
+/// The spans that take parts out of each document. See `parts::removal::part_edits`.
+#[pyfunction]
+fn part_edits(
+    py: Python<'_>,
+    texts: PyArrowType<ArrayData>,
+    parts: PyArrowType<ArrayData>,
+    is_whole: PyArrowType<ArrayData>,
+    unit: &str,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+    let parts: ListArray = downcast(py, "parts", parts)?;
+    let is_whole: BooleanArray = downcast(py, "is_whole", is_whole)?;
+    leave(py, || removal::part_edits(&texts, &parts, &is_whole, unit.parse()?)).map(wrap)
+}
+
+/// Bytes of a Bloom filter for so many items at that error. See `parts::bloom::Size::solve`.
+#[pyfunction]
+fn bloom_bytes(py: Python<'_>, expected: u64, false_positive_rate: f64) -> PyResult<u64> {
+    leave(py, || Ok(parts::bloom::Size::solve(expected, false_positive_rate)?.num_bytes()))
+}
+
+/// Finds parts that were seen before. See `parts::PartFilter`.
+#[pyclass]
+struct PartFilter(parts::PartFilter);
+
+#[pymethods]
+impl PartFilter {
+    #[new]
+    fn new(py: Python<'_>, settings: &str) -> PyResult<Self> {
+        leave(py, || parts::PartFilter::new(parts::FilterSettings::parse(settings)?)).map(Self)
+    }
+
+    /// Parts of the next documents that were seen before.
+    fn find(
+        &mut self,
+        py: Python<'_>,
+        texts: PyArrowType<ArrayData>,
+        scopes: Option<PyArrowType<ArrayData>>,
+        num_threads: usize,
+    ) -> PyResult<PyArrowType<RecordBatch>> {
+        let texts: LargeBinaryArray = downcast(py, "texts", texts)?;
+        let scopes = scopes.map(|scopes| downcast(py, "scopes", scopes)).transpose()?;
+        leave(py, || self.0.find(&texts, scopes.as_ref(), num_threads)).map(PyArrowType)
+    }
+
+    /// Items in the filter, and the probability that a new one is taken for seen now.
+    fn state(&self) -> (u64, f64) {
+        self.0.state()
+    }
+}
+
 /// `curate._rust`: the list of exports.
 #[pymodule(gil_used = false)]
 mod _rust {
@@ -272,9 +353,10 @@ mod _rust {
     use super::verify::{Boilerplate, EdgeBatches, LineCounts, Verifier, set_similarity, shingle_sets};
     #[pymodule_export]
     use super::{
-        FastTextTrainer, Hasher, apply_edits, band_keys, blake3_hex, c4_edits, count_sentences,
-        describe_model, gumbel_keys, hash_file, hash_uniform, is_native_tokenizer, log_weights,
-        measure_texts, measure_words, order_keys, signature_similarity, split_words,
+        FastTextTrainer, Hasher, PartFilter, apply_edits, band_keys, blake3_hex, bloom_bytes, c4_edits,
+        compose_edits, count_sentences, describe_model, gumbel_keys, hash_file, hash_uniform,
+        is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys, part_edits, part_hashes,
+        signature_similarity, split_words,
     };
 
     #[pymodule_init]
