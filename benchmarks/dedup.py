@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,15 @@ def quality(folder: Path, sets: dict[str, Planted], python: Path | None) -> None
             )
 
 
+def start_up(folder: Path, planted: Planted, *, runs: int) -> None:
+    """CPU seconds of the same command on ten short documents: what no amount of text is answerable for."""
+    texts = pq.read_table(planted.path, columns=["text"])["text"]
+    few = replace(planted, path=folder / "few.parquet")
+    pq.write_table(pa.table({"text": [text[:100] for text in texts[:10].to_pylist()]}), few.path)
+    spent = [child(our_command(few, folder / "ours", num_threads=1))[0] for _ in range(runs)]
+    report("dedup start-up", spent, spent, unit="CPU s", peer="none", goal=None)
+
+
 def scale(folder: Path, planted: Planted, *, runs: int) -> None:
     """Wall time on one thread and core against two."""
     gains, rates, cores = [], [], sorted(os.sched_getaffinity(0))
@@ -230,6 +240,7 @@ def main() -> int:
         os.sched_setaffinity(0, {max(cores)})
         compare(folder, sets, python, runs=runs)
         quality(folder, sets, python)
+        start_up(folder, sets["small"], runs=runs)
         signatures(sets["whole"], runs=runs)
         os.sched_setaffinity(0, cores)
         if len(cores) > 1:
