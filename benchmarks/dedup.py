@@ -53,13 +53,27 @@ QUICK_SIZES = {"whole": 30 * MEGABYTE, "part": 2 * MEGABYTE, "small": MEGABYTE /
 def child(command: Sequence[str], *, num_threads: int = 1) -> tuple[float, float, float]:
     """CPU seconds of a command and its children, wall seconds, and peak MB of memory."""
     environment = {name: str(num_threads) for name in ("POLARS_MAX_THREADS", "RAYON_NUM_THREADS")}
-    start = time.perf_counter()
+    start, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    # The peak that wait4 gives is at least the memory of this process: a child starts as its copy.
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.02)
     _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
-    return used.ru_utime + used.ru_stime, time.perf_counter() - start, used.ru_maxrss / 1000
+    return used.ru_utime + used.ru_stime, wall, peak
+
+
+def peak_memory(pid: int) -> float:
+    """MB that a process has held at most so far; 0 where that is not told."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
 
 
 def our_command(planted: Planted, folder: Path, *, num_threads: int) -> list[str]:
