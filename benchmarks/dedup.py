@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,27 @@ QUICK_SIZES = {"whole": 30 * MEGABYTE, "part": 2 * MEGABYTE, "small": MEGABYTE /
 def child(command: Sequence[str], *, num_threads: int = 1) -> tuple[float, float, float]:
     """CPU seconds of a command and its children, wall seconds, and peak MB of memory."""
     environment = {name: str(num_threads) for name in ("POLARS_MAX_THREADS", "RAYON_NUM_THREADS")}
-    start = time.perf_counter()
+    start, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    # The peak that wait4 gives is at least the memory of this process: a child starts as its copy.
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.02)
     _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
-    return used.ru_utime + used.ru_stime, time.perf_counter() - start, used.ru_maxrss / 1000
+    return used.ru_utime + used.ru_stime, wall, peak
+
+
+def peak_memory(pid: int) -> float:
+    """MB that a process has held at most so far; 0 where that is not told."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
 
 
 def our_command(planted: Planted, folder: Path, *, num_threads: int) -> list[str]:
@@ -176,6 +191,15 @@ def quality(folder: Path, sets: dict[str, Planted], python: Path | None) -> None
             )
 
 
+def start_up(folder: Path, planted: Planted, *, runs: int) -> None:
+    """CPU seconds of the same command on ten short documents: what no amount of text is answerable for."""
+    texts = pq.read_table(planted.path, columns=["text"])["text"]
+    few = replace(planted, path=folder / "few.parquet")
+    pq.write_table(pa.table({"text": [text[:100] for text in texts[:10].to_pylist()]}), few.path)
+    spent = [child(our_command(few, folder / "ours", num_threads=1))[0] for _ in range(runs)]
+    report("dedup start-up", spent, spent, unit="CPU s", peer="none", goal=None)
+
+
 def scale(folder: Path, planted: Planted, *, runs: int) -> None:
     """Wall time on one thread and core against two."""
     gains, rates, cores = [], [], sorted(os.sched_getaffinity(0))
@@ -230,6 +254,7 @@ def main() -> int:
         os.sched_setaffinity(0, {max(cores)})
         compare(folder, sets, python, runs=runs)
         quality(folder, sets, python)
+        start_up(folder, sets["small"], runs=runs)
         signatures(sets["whole"], runs=runs)
         os.sched_setaffinity(0, cores)
         if len(cores) > 1:

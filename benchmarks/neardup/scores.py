@@ -5,7 +5,6 @@ pairs at or above the threshold (F1 over pairs of documents in one cluster, adju
 matters most, documents removed although no document that stays in their cluster is similar.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +121,3 @@ def num_left(truth: Truth, is_removed: np.ndarray, threshold: float) -> int:
     """Pairs of similar documents that both stay."""
     stays = ~is_removed
     return int((stays[truth.a] & stays[truth.b] & (truth.similarity >= threshold)).sum())
-
-
-def mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
