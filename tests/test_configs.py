@@ -9,6 +9,7 @@ import yaml
 
 import curate
 from curate.filters.entries import entry_rules, parse_entry
+from curate.pipeline.witnesses import check_witnesses
 from curate.schema import is_reason
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -33,6 +34,17 @@ def test_a_recipe_has_all_sections_and_filters_that_exist(path: Path) -> None:
 def test_a_recipe_writes_inside_its_run(path: Path) -> None:
     recipe = read(path)
     assert recipe["output"]["path"].startswith(recipe["run"] + "/")
+
+
+def test_near_duplicates_of_the_sample_have_witnesses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIGS[0].parents[1])
+    places = {"run": tmp_path / "run", "store": tmp_path / "store", "output.path": tmp_path / "out"}
+    run = curate.run("configs/near.yaml", overrides=[f"{key}={value}" for key, value in places.items()])
+    checked = check_witnesses(run)
+    assert checked.problems == [] and checked.num_dropped > 100 and checked.num_recomputed > 10
+    assert pl.read_parquet(tmp_path / "out" / "*.parquet")["minhash.cluster_size"].max() > 1
 
 
 @pytest.mark.parametrize("name", ["dclm", "languages"])

@@ -96,6 +96,16 @@ def explain(
 
 
 @dedup_app.command()
+def verify(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
+    """Compare every dropped duplicate with the one that stays, again from the text; exit 4 when wrong."""
+    from curate.pipeline.witnesses import check_witnesses
+
+    found = check_witnesses(open_run(run_dir, relocate))
+    print_result(found.as_dict(), as_json, found.as_text())
+    raise typer.Exit(4 if found.problems else 0)
+
+
+@dedup_app.command()
 def add(run_dir: RunPath, as_json: AsJson = False) -> None:
     """Add the documents that a run's plan keeps to the index of its recipe."""
     from curate import pipeline

@@ -30,8 +30,8 @@ from curate.dedup.spill import NUM_PARTITIONS, ByOrdinal, Spill
 _ROW_BYTES = 512
 """Bytes that a document and its pairs take while a partition is decided, with the copies that this makes."""
 
-_NUM_STARS = 8
-"""Staying documents of a cluster that are compared with all later ones in one round."""
+_ROUND_PAIRS = 4096
+"""Pairs of a cluster that are compared in one round, about: all of up to 90 documents that stay."""
 
 
 class NearKeepers:
@@ -89,7 +89,10 @@ class NearKeepers:
         return NearLosers(found, num_docs)
 
     def unverified(self) -> Iterator[pl.DataFrame]:
-        """Pairs of documents that stay, are hot, and were not compared: `cluster_id`, `a`, `b` (nodes)."""
+        """Pairs of documents that stay, are hot, and were not compared: `cluster_id`, `a`, `b` (nodes).
+
+        Not all of a large cluster at once: the best that stay with all others first.
+        """
         if self._settings.cluster == "connected":
             return
         for docs, edges in self._groups():
@@ -151,17 +154,22 @@ _NO_EDGES = pl.DataFrame(
 
 
 def _stars(stays: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of the first documents of each cluster with all later ones that were not compared yet."""
-    known = edges.select("a", "b")
-    rank = pl.int_range(pl.len()).over("cluster").alias("rank")
-    ranked = stays.select("cluster", "node", rank)
-    pairs = ranked.filter(pl.col("rank") < _NUM_STARS).join(ranked, on="cluster")
-    pairs = pairs.filter((pl.col("rank") < pl.col("rank_right")) & (pl.col("node") != pl.col("node_right")))
-    nodes = [pl.col("node"), pl.col("node_right")]
-    pairs = pairs.select("cluster", a=pl.min_horizontal(nodes), b=pl.max_horizontal(nodes))
-    return (
-        pairs.rename({"cluster": "cluster_id"}).unique().join(known, on=["a", "b"], how="anti").sort("a", "b")
-    )
+    """Pairs of the first documents of each cluster that are not compared with all later ones, with those."""
+    node, other = pl.col("node"), pl.col("node_right")
+    ranked = stays.select("cluster", "node", rank=pl.int_range(pl.len()).over("cluster"))
+    found = []
+    for (cluster,), docs in ranked.group_by("cluster", maintain_order=True):
+        known = edges.filter(pl.col("cluster_id") == cluster).select("a", "b")
+        step = max(1, _ROUND_PAIRS // docs.height)
+        for start in range(0, docs.height, step):
+            pairs = docs[start : start + step].join(docs, how="cross")
+            pairs = pairs.filter((pl.col("rank") < pl.col("rank_right")) & (node != other))
+            pairs = pairs.select(a=pl.min_horizontal(node, other), b=pl.max_horizontal(node, other)).unique()
+            pairs = pairs.join(known, on=["a", "b"], how="anti")
+            if pairs.height:
+                found.append(pairs.select(pl.lit(cluster, pl.Int64).alias("cluster_id"), "a", "b").sort("a", "b"))
+                break
+    return pl.concat(found) if found else _NO_EDGES.select("cluster_id", "a", "b")
 
 
 def _partitions(clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

@@ -19,13 +19,14 @@ from curate.dedup.exact import DUPLICATE as EXACT
 from curate.dedup.exact import Keepers, Losers
 from curate.dedup.near import DUPLICATE as NEAR
 from curate.dedup.near_keepers import NearKeepers, NearLosers
+from curate.dedup.spill import ByOrdinal
 from curate.pipeline import near, rails
 from curate.pipeline.pairs import verify_pairs
 from curate.pipeline.session import Block, Session
 from curate.runs import Output
 
 REASONS = (EXACT, NEAR)
-_MAX_ROUNDS = 8
+_MAX_ROUNDS = 32
 """Times that missing pairs of documents that stay are verified and the choice is made anew."""
 
 WITNESS_SCHEMA = pa.schema(
@@ -37,7 +38,12 @@ WITNESS_SCHEMA = pa.schema(
     ]
 )
 """For every dropped duplicate, in key order: the document that stays for it, and their similarity (null where
-`cluster: connected` links them by others only)."""
+`cluster: connected` links them by others only). A copy of a document that goes for a similar one has that as
+its witness."""
+
+_NO_ROWS = pl.DataFrame(
+    schema={"ordinal": pl.Int64, "keeper": pl.Int64, "similarity": pl.Float64, "reason": pl.String}
+)
 
 Survivors = Callable[[Block], npt.NDArray[np.bool_]]
 
@@ -123,23 +129,54 @@ class Duplicates:
 
     def write(self, output: Output) -> int:
         """Write the witnesses."""
+        moved = self._moved()
         writer = pq.ParquetWriter(output, WITNESS_SCHEMA, compression="zstd", compression_level=1)
         num_rows = 0
         for block in self._session.blocks():
-            parts = []
-            for reason, losers in ((EXACT, self._exact), (NEAR, self._near)):
-                found = None if losers is None else losers.read(block.first_ordinal, block.length)
-                if found is not None and found.height:
-                    similarity = found["similarity"] if reason == NEAR else pl.lit(1.0)
-                    parts.append(
-                        found.select("ordinal", "keeper", similarity=similarity, reason=pl.lit(reason))
-                    )
+            parts = [part for part in (self._exact_rows(block, moved), self._near_rows(block)) if part.height]
             if parts:
                 table = pl.concat(parts).sort("ordinal").to_arrow().cast(WITNESS_SCHEMA)
                 writer.write_table(table, row_group_size=table.num_rows)
                 num_rows += table.num_rows
         writer.close()
+        moved.close()
         return num_rows
+
+    def _near_rows(self, block: Block) -> pl.DataFrame:
+        found = None if self._near is None else self._near.read(block.first_ordinal, block.length)
+        if found is None:
+            return _NO_ROWS
+        return found.select("ordinal", "keeper", "similarity", reason=pl.lit(NEAR))
+
+    def _exact_rows(self, block: Block, moved: ByOrdinal) -> pl.DataFrame:
+        found = None if self._exact is None else self._exact.read(block.first_ordinal, block.length)
+        if found is None:
+            return _NO_ROWS
+        similarity, reason = pl.lit(1.0), pl.lit(EXACT)
+        rows = found.select("ordinal", "keeper", similarity=similarity, reason=reason)
+        instead = moved.read(block.first_ordinal, block.length)
+        return rows if instead is None else rows.update(instead, on="ordinal")
+
+    def _moved(self) -> ByOrdinal:
+        """Exact copies of a document that goes for a similar one: they go for that one too."""
+        session, num_docs = self._session, sum(entry.length for entry in self._session.entries)
+        folder, memory = session.run.scratch, self._memory // 2
+        copies = ByOrdinal(folder, "copies", memory_bytes=memory, num_ordinals=num_docs)
+        moved = ByOrdinal(folder, "moved", memory_bytes=memory, num_ordinals=num_docs)
+        if self._exact is None or self._near is None:
+            return moved
+        for block in session.blocks():
+            found = self._exact.read(block.first_ordinal, block.length)
+            if found is not None:
+                copies.add(found.select(ordinal="keeper", copy="ordinal"))
+        for block in session.blocks():
+            mine = copies.read(block.first_ordinal, block.length)
+            gone = self._near.read(block.first_ordinal, block.length)
+            if mine is not None and gone is not None:
+                rows = mine.join(gone, on="ordinal").select("keeper", "similarity", ordinal="copy")
+                moved.add(rows.select("ordinal", "keeper", "similarity"))
+        copies.close()
+        return moved
 
 
 def _all(length: int) -> pl.Series:

@@ -40,6 +40,9 @@ from curate.pipeline.seen import Seen
 from curate.pipeline.session import Block, PieceEntry, Session
 from curate.runs import Commit, Output, Task
 
+NUM_PARTITIONS = 256
+"""Files that band keys are dealt out to; any power of two gives the same."""
+
 
 def find_near(session: Session, task: Task) -> Commit:
     """Find near duplicates and commit them."""
@@ -128,6 +131,7 @@ class _Search:
             self.folder / "candidates",
             self.bands.num_bands,
             self.bands.num_rows,
+            num_partitions=NUM_PARTITIONS,
             memory_bytes=self.memory,
             num_indexed=self.num_seen,
             mode=self.mode,

@@ -34,7 +34,7 @@ from curate.pipeline.planfile import (
     add_reason,
 )
 from curate.pipeline.progress import Timing
-from curate.pipeline.resolve import all_tasks, read_factors
+from curate.pipeline.resolve import all_tasks, open_facts, read_factors
 from curate.pipeline.rounds import filter_state
 from curate.pipeline.session import Block, PieceEntry, Session
 from curate.pipeline.transform import columns_of, count_removed
@@ -94,6 +94,7 @@ class _Planner:
         self.codes = {name: code for code, name in enumerate(self.names.to_pylist())}
         self.pools = PoolNames()
         self.scratch = session.run.scratch
+        open_facts(session)
         self.duplicates = Duplicates(session)
         self.factors = read_factors(session)
         self.estimates: list[pl.DataFrame] = []

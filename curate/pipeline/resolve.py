@@ -32,6 +32,7 @@ CLUSTER_SCHEMA = pa.schema(
 
 def resolve(session: Session, *, only: Collection[str] | None = None) -> Timing:
     """Make every artefact that the recipe needs, of those in `only`; pieces must be measured and placed."""
+    open_facts(session)
     tasks = {name: task for name, task in all_tasks(session).items() if only is None or name in only}
     done = {name: session.run.lookup(task) for name, task in tasks.items()}
     num_cached = sum(commit is not None for commit in done.values())

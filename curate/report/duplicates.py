@@ -92,7 +92,9 @@ def duplicate_facts(run: OpenRun, session: Session, reason: str, place: Place) -
         key=_keys_of(session, place, names),
         kept_key=_keys_of(session, other, names),
         similarity=witness["similarity"],
-        near=None if reason == EXACT else _near_facts(session, place, other.ordinal),
+        near=None
+        if reason == EXACT and witness["similarity"] == 1.0
+        else _near_facts(session, place, other.ordinal),
     )
 
 

@@ -219,7 +219,7 @@ def test_only_documents_of_the_sample_are_counted_in_mode_estimate(tmp_path: Pat
     array = pa.array([text.encode() for text in texts], pa.large_binary())
     exact = counted(Tokens(tokenizer=path, mode="exact").needs(), texts)
     stage = Tokens(tokenizer=path, sample_frac=0.25, seed=3)
-    spec = NativeSpec.union([stage.needs(), NativeSpec(groups=frozenset({"document"}))])
+    spec = NativeSpec.union([stage.needs(), NativeSpec(groups=frozenset({"identity"}))])
     batch = measure(array, spec)
     numbers = _rust.hash_uniform(batch["doc_id"], 3, "tokens.sample").to_pylist()
     sampled = [number < 0.25 for number in numbers]

@@ -47,13 +47,13 @@ def make_recipe(shards: Path) -> dict[str, Any]:
     return {
         "name": "test",
         "input": {"paths": f"{shards}/*.parquet"},
-        "measure": ["heuristics", "tokens"],
+        "measure": ["heuristics", "tokens", "minhash"],
         "filter": [
             {"preset": "gopher", "where": "lang = 'en'"},
             {"preset": "fineweb", "where": "lang = 'en'"},
             {"reason": "user.short", "drop": "document.num_chars < 100"},
         ],
-        "dedup": {"exact": {"keep": "first"}},
+        "dedup": {"exact": {"keep": "first"}, "minhash": {"keep": "longest", "max_group": 4}},
         "plan": {"pools": {"by": "source"}, "budget": "0.6", "order": "shuffle"},
         "output": {"path": "out", "rows_per_file": 300},
         "run": "run",

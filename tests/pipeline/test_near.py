@@ -10,7 +10,8 @@ import pytest
 import curate
 from curate.errors import ConfigError, DataError
 from curate.measure import MinHash
-from curate.pipeline import Limits, Session, load_recipe, run_steps
+from curate.pipeline import Limits, Session, load_recipe, near_search, run_steps
+from curate.pipeline.witnesses import check_witnesses
 from tests.pipeline.near_corpus import make_recipe, make_rows, write
 from tests.reference import near_duplicates as twin
 
@@ -106,6 +107,20 @@ def test_every_dropped_document_has_a_better_witness_that_stays_and_no_two_that_
     assert all("user.low" in why for why, row in zip(reasons, rows, strict=True) if row["score"] == 0.0)
 
 
+@pytest.mark.parametrize("near", [{}, {"max_group": 4, "max_reps": 2}, {"verify": "containment"}], ids=str)
+def test_witnesses_are_checked_again_from_the_text(with_template, tmp_path, near):
+    recipe = make_recipe(write(with_template, tmp_path / "shards"), tmp_path, **near)
+    recipe["dedup"]["exact"] = {}
+    run = curate.plan(recipe)
+    checked = check_witnesses(curate.open_run(run.path))
+    assert checked.problems == [] and checked.num_dropped > checked.num_recomputed > 60
+    path = run.plan_file.path / "duplicates.parquet"
+    found = pl.read_parquet(path)
+    similarity = pl.when(pl.col("similarity") < 1).then(0.9).otherwise(pl.col("similarity"))
+    found.with_columns(similarity=similarity).write_parquet(path)
+    assert len(check_witnesses(curate.open_run(run.path)).problems) > 1
+
+
 def test_connected_keeps_the_best_of_every_cluster(rows, shards, tmp_path):
     run = curate.plan(make_recipe(shards, tmp_path, cluster="connected", max_group=1000))
     clusters, reasons = run.clusters()["minhash.cluster_id"].to_list(), run.plan()["reasons"].to_list()
@@ -132,6 +147,7 @@ def test_threads_and_memory_change_no_byte(with_template, tmp_path, monkeypatch,
     recipe = make_recipe(shards, tmp_path / "one", max_group=4, max_reps=2, verify=verify)
     run_steps(Session(load_recipe(recipe), limits=Limits(num_threads=1)), write=False)
     recipe = make_recipe(shards, tmp_path / "two", max_group=4, max_reps=2, verify=verify)
+    monkeypatch.setattr(near_search, "NUM_PARTITIONS", 16)
     limits = Limits(num_threads=num_threads, memory_bytes=memory)
     run_steps(Session(load_recipe(recipe), limits=limits), write=False)
     assert tree(tmp_path / "one" / "run") == tree(tmp_path / "two" / "run")
