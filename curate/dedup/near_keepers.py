@@ -167,7 +167,9 @@ def _stars(stays: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
             pairs = pairs.select(a=pl.min_horizontal(node, other), b=pl.max_horizontal(node, other)).unique()
             pairs = pairs.join(known, on=["a", "b"], how="anti")
             if pairs.height:
-                found.append(pairs.select(pl.lit(cluster, pl.Int64).alias("cluster_id"), "a", "b").sort("a", "b"))
+                found.append(
+                    pairs.select(pl.lit(cluster, pl.Int64).alias("cluster_id"), "a", "b").sort("a", "b")
+                )
                 break
     return pl.concat(found) if found else _NO_EDGES.select("cluster_id", "a", "b")
 

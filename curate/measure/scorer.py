@@ -18,14 +18,17 @@ from curate.schema import fingerprint
 RESERVED = frozenset(
     (
         "c4",
+        "c4_lines",
         "doc_id",
         "document",
+        "duplicate_parts",
         "edits",
         "exact",
         "fineweb",
         "gopher",
         "input",
         "minhash",
+        "ngram_overlap",
         "redpajama",
         "tokens",
         "transform",

@@ -129,9 +129,10 @@ class OpenRun:
         ]
         for edit in self.plan_file.header["edits"]:
             removed, kept = edit.get("bytes_removed", 0), edit.get("kept_docs", 0)
+            parts = f" in {edit['parts_removed']:,} duplicate parts" if "parts_removed" in edit else ""
             lines.append(
                 f"edited     {edit['name']}: {edit.get('docs', 0):,} documents, {kept:,} of them kept, "
-                f"{removed:,} bytes removed"
+                f"{removed:,} bytes removed{parts}"
             )
         first = {code: counts["first"] for code, counts in summary["reasons"].items() if counts["first"]}
         lines += [

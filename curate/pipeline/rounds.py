@@ -54,8 +54,9 @@ def find_parts(session: Session) -> Timing | None:
     with timing:
         size = sum(entry.piece.num_bytes for entry in session.entries) * len(todo)
         session.progress.start("transform", num_bytes=size, num_tasks=len(todo))
-        for each, missing in todo:
+        for each, _ in todo:
             each.check()
+        for each, missing in todo:
             timing.num_bytes += each.make(missing)
             session.progress.advance(num_tasks=1)
     session.progress.finish(f"{len(todo)} rounds made, {timing.num_cached} were there, {timing.wall_s:.1f} s")

@@ -14,7 +14,6 @@ import polars as pl
 import pyarrow as pa
 
 from curate import _rust
-from curate.dedup.exact import DUPLICATE as EXACT
 from curate.pipeline import near
 from curate.pipeline.openrun import OpenRun
 from curate.pipeline.pairs import verify_pairs
@@ -59,10 +58,12 @@ def check_witnesses(run: OpenRun) -> Checked:
         docs, left_on="keeper", right_on="ordinal", how="left", suffix="_kept"
     )
     problems = _check_reasons(witnesses, joined, docs)
-    is_copy = (pl.col("reason") == EXACT) & (pl.col("similarity") == 1.0)
-    exact = joined.filter(is_copy)
-    for row in exact.filter(pl.col("doc_id") != pl.col("doc_id_kept")).iter_rows(named=True):
-        problems.append(f"document {row['ordinal']} has another text than the one that stays for it")
+    is_copy = pl.col("doc_id").eq_missing(pl.col("doc_id_kept"))
+    for row in joined.filter(is_copy & (pl.col("similarity") != 1.0)).iter_rows(named=True):
+        problems.append(f"document {row['ordinal']} is a copy of the one that stays, not {row['similarity']}")
+    if session.recipe.dedup.minhash is None:
+        for row in joined.filter(~is_copy).iter_rows(named=True):
+            problems.append(f"document {row['ordinal']} has another text than the one that stays for it")
     number = 0
     if session.recipe.dedup.minhash is not None:
         near_rows = joined.filter(~is_copy & pl.col("similarity").is_not_null())
@@ -104,12 +105,7 @@ def _recompute(run: OpenRun, rows: pl.DataFrame) -> tuple[int, list[str]]:
     ]
     inside = rows.filter(pl.col("keeper") >= 0)
     node, kept = pl.col("minhash.node"), pl.col("minhash.node_kept")
-    same = inside.filter(node == kept)
-    for row in same.filter(pl.col("similarity") != 1.0).iter_rows(named=True):
-        problems.append(
-            f"document {row['ordinal']} has the text of the one that stays, not {row['similarity']}"
-        )
-    other = inside.filter(node != kept).select(
+    other = inside.select(
         "ordinal",
         pl.col("similarity").alias("stated"),
         cluster_id=near.CLUSTER_ID,

@@ -137,3 +137,13 @@ def open_in(folder: Path) -> dict[str, Any]:
         patch.chdir(folder)
         totals: dict[str, Any] = curate.open_run("run").summary()["totals"]
         return totals
+
+
+def test_duplicate_lines_of_half_a_gigabyte_are_found_under_the_budget(folder: Path) -> None:
+    write_groups(folder / "large.parquet", *[50_000_000] * 10)
+    recipe = make_recipe(folder / "large.parquet")
+    recipe["measure"] = ["tokens"]
+    recipe["transform"] = [{"duplicate_parts": {"unit": "line", "min_words": 1}}]
+    assert run_peak(folder / "work", recipe, "--threads", "2") < LIMIT_MIB
+    run = open_in(folder / "work")
+    assert run["kept_docs"] > 5_000

@@ -146,22 +146,24 @@ impl Bloom {
     #[inline]
     #[must_use]
     pub fn contains(&self, hash: u64) -> bool {
-        let bits = self.bits(hash);
-        let missing = |block: &Block| block.0.iter().zip(&bits).fold(0, |all, (has, bit)| all | bit & !has);
-        self.blocks.get(self.place(hash)).is_some_and(|block| missing(block) == 0)
+        let mut all = 1;
+        if let Some(Block(words)) = self.blocks.get(self.place(hash)) {
+            each_bit(hash, self.size.num_bits, |word, place| all &= words[word] >> place);
+        }
+        all & 1 == 1
     }
 
     /// Insert a hash.
     #[inline]
     pub fn insert(&mut self, hash: u64) {
-        let (place, bits) = (self.place(hash), self.bits(hash));
-        if let Some(block) = self.blocks.get_mut(place) {
+        let place = self.place(hash);
+        if let Some(Block(words)) = self.blocks.get_mut(place) {
             let mut new = 0;
-            for (has, bit) in block.0.iter_mut().zip(bits) {
-                new |= bit & !*has;
-                *has |= bit;
-            }
-            self.num_items += u64::from(new != 0);
+            each_bit(hash, self.size.num_bits, |word, place| {
+                new |= !words[word] >> place & 1;
+                words[word] |= 1 << place;
+            });
+            self.num_items += new;
         }
     }
 
@@ -169,21 +171,20 @@ impl Bloom {
     fn place(&self, hash: u64) -> usize {
         ((u128::from(hash) * self.blocks.len() as u128) >> 64) as usize
     }
+}
 
-    #[inline]
-    fn bits(&self, hash: u64) -> [u64; 8] {
-        let mut bits = [0; 8];
-        let (mut state, mut left) = (hash, self.size.num_bits);
-        while left > 0 {
-            state = fold(state ^ FACTORS[0], FACTORS[1]);
-            let mut places = state;
-            for _ in 0..left.min(PLACED) {
-                bits[(places >> 6 & 7) as usize] |= 1 << (places & 63);
-                places >>= 9;
-            }
-            left = left.saturating_sub(PLACED);
+/// Call `see` with word and place of each bit of a hash in its block.
+#[inline]
+fn each_bit(hash: u64, num_bits: u32, mut see: impl FnMut(usize, u64)) {
+    let (mut state, mut left) = (hash, num_bits);
+    while left > 0 {
+        state = fold(state ^ FACTORS[0], FACTORS[1]);
+        let mut places = state;
+        for _ in 0..left.min(PLACED) {
+            see((places >> 6 & 7) as usize, places & 63);
+            places >>= 9;
         }
-        bits
+        left = left.saturating_sub(PLACED);
     }
 }
 
