@@ -43,7 +43,7 @@ def test_near_duplicates_of_the_sample_have_witnesses(
     places = {"run": tmp_path / "run", "store": tmp_path / "store", "output.path": tmp_path / "out"}
     run = curate.run("configs/near.yaml", overrides=[f"{key}={value}" for key, value in places.items()])
     checked = check_witnesses(run)
-    assert checked.problems == [] and checked.num_dropped > 100 and checked.num_recomputed > 10
+    assert checked.problems == [] and checked.num_dropped > 50 and checked.num_recomputed > 10
     assert pl.read_parquet(tmp_path / "out" / "*.parquet")["minhash.cluster_size"].max() > 1
 
 

@@ -81,6 +81,7 @@ def duplicate_facts(run: OpenRun, session: Session, reason: str, place: Place) -
     rule: KeepRule = (dedup.exact if reason == EXACT else dedup.minhash) or KeepRule()
     size = f"{reason.split('.')[0]}.cluster_size"
     names = list(rule.columns())
+    is_copy = reason == EXACT and _doc_id(session, place) == row["doc_id"]
     return DuplicateFacts(
         kept_shard=other.entry.shard.key,
         kept_row=other.row,
@@ -92,9 +93,7 @@ def duplicate_facts(run: OpenRun, session: Session, reason: str, place: Place) -
         key=_keys_of(session, place, names),
         kept_key=_keys_of(session, other, names),
         similarity=witness["similarity"],
-        near=None
-        if reason == EXACT and witness["similarity"] == 1.0
-        else _near_facts(session, place, other.ordinal),
+        near=None if is_copy else _near_facts(session, place, other.ordinal),
     )
 
 
@@ -153,6 +152,11 @@ def _keys_of(session: Session, place: Place, names: list[str]) -> str | int | No
         return place.ordinal
     frame = session.read_columns(place.entry, names)
     return json.dumps(frame.row(place.position, named=True), default=str)
+
+
+def _doc_id(session: Session, place: Place) -> bytes | None:
+    value = session.read_columns(place.entry, ["doc_id"])["doc_id"][place.position]
+    return None if value is None else bytes(value)
 
 
 def _value(session: Session, place: Place, name: str | None) -> str | None:
