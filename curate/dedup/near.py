@@ -88,7 +88,7 @@ class Near(KeepRule):
     cluster: Literal["direct", "connected"] = "direct"
     """`direct`: a document goes only for a similar one that stays. `connected`: of documents that are linked
     by a chain of similar ones, only the best stays."""
-    max_group: int = Field(default=16, ge=2, le=4096)
+    max_group: int = Field(default=32, ge=2, le=4096)
     """All pairs of documents that share a band are checked up to this many; of more, each is compared with
     representatives."""
     max_reps: int = Field(default=64, ge=1, le=4096)

@@ -65,11 +65,8 @@ def read_wanted(
     piece: Piece, settings: Input, is_wanted: npt.NDArray[np.bool_], *, max_bytes: int
 ) -> Iterator[tuple[pa.Array, npt.NDArray[np.int64]]]:
     """Wanted texts of a piece, and their rows in it; row groups without any are not read."""
-    for group in _row_groups(piece):
+    for group in _wanted_groups(piece, is_wanted):
         first = group.first_row - piece.first_row
-        stop = len(is_wanted) if group.num_rows is None else first + group.num_rows
-        if not is_wanted[first:stop].any():
-            continue
         batches = iter_batches(group, settings, max_bytes=max_bytes, schema=pa.schema([]))
         for batch in read_ahead(batches):
             rows = np.flatnonzero(is_wanted[first : first + batch.num_rows])
@@ -78,12 +75,21 @@ def read_wanted(
             first += batch.num_rows
 
 
-def _row_groups(piece: Piece) -> list[Piece]:
-    """The row groups of a piece, each a piece of its own."""
+def _wanted_groups(piece: Piece, is_wanted: npt.NDArray[np.bool_]) -> list[Piece]:
+    """The row groups of a piece that have wanted rows; those beside each other are one piece."""
     if piece.stop_row_group == piece.start_row_group:
         return [piece]
-    groups = split_pieces(piece.shard, max_bytes=0)[piece.start_row_group : piece.stop_row_group]
-    return [replace(group, ordinal=piece.ordinal) for group in groups]
+    found: list[Piece] = []
+    for group in split_pieces(piece.shard, max_bytes=0)[piece.start_row_group : piece.stop_row_group]:
+        first, num_rows = group.first_row - piece.first_row, group.num_rows or 0
+        if not is_wanted[first : first + num_rows].any():
+            continue
+        if found and found[-1].stop_row_group == group.start_row_group:
+            last = found.pop()
+            num_rows += last.num_rows or 0
+            group = replace(last, stop_row_group=group.stop_row_group, num_rows=num_rows)
+        found.append(replace(group, ordinal=piece.ordinal))
+    return found
 
 
 def _spans(session: Session, entry: PieceEntry, places: npt.NDArray[np.int64]) -> pa.Array:

@@ -55,7 +55,7 @@ def make_recipe(shards: Path) -> dict[str, Any]:
         ],
         "dedup": {"exact": {"keep": "first"}, "minhash": {"keep": "longest", "max_group": 4}},
         "plan": {"pools": {"by": "source"}, "budget": "0.6", "order": "shuffle"},
-        "output": {"path": "out", "rows_per_file": 300},
+        "output": {"path": "out", "rows_per_file": 100},
         "run": "run",
         "store": "store",
     }
