@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from curate import _rust, text
 from curate.dedup.near import Boilerplate
-from curate.pipeline.readahead import read_ahead
+from curate.pipeline.decoding import read_batches
 from curate.pipeline.session import PieceEntry, Session
 from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT
-from curate.shards import Input, Piece, iter_batches, split_pieces
+from curate.shards import Input, Piece, split_pieces
 
 NO_BUCKET = 0xFFFF_FFFF
 _MAX_LINES = 100
@@ -52,6 +52,7 @@ def read_texts(
             session.recipe.input,
             wanted != NO_BUCKET,
             max_bytes=session.limits.batch_bytes,
+            num_threads=session.limits.num_threads,
         ):
             yield Texts(
                 texts=text.apply_edits(texts, _spans(session, entry, places)) if is_edited else texts,
@@ -62,13 +63,13 @@ def read_texts(
 
 
 def read_wanted(
-    piece: Piece, settings: Input, is_wanted: npt.NDArray[np.bool_], *, max_bytes: int
+    piece: Piece, settings: Input, is_wanted: npt.NDArray[np.bool_], *, max_bytes: int, num_threads: int
 ) -> Iterator[tuple[pa.Array, npt.NDArray[np.int64]]]:
     """Wanted texts of a piece, and their rows in it; row groups without any are not read."""
     for group in _wanted_groups(piece, is_wanted):
         first = group.first_row - piece.first_row
-        batches = iter_batches(group, settings, max_bytes=max_bytes, schema=pa.schema([]))
-        for batch in read_ahead(batches):
+        none = pa.schema([])
+        for batch in read_batches(group, settings, max_bytes=max_bytes, num_threads=num_threads, schema=none):
             rows = np.flatnonzero(is_wanted[first : first + batch.num_rows])
             if len(rows):
                 yield batch[TEXT].take(pa.array(rows)), rows + first

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from curate import text
 from curate.errors import ConfigError
+from curate.pipeline.decoding import read_batches
 from curate.pipeline.foundparts import FoundParts
 from curate.pipeline.progress import Timing
 from curate.pipeline.quarantine import write_quarantine
@@ -23,7 +24,6 @@ from curate.pipeline.session import DETAIL, EDITS_STAGE, INPUT_STAGE, PieceEntry
 from curate.pipeline.transform import edit
 from curate.runs import Commit
 from curate.schema import ERROR, INPUT_ERRORS, INVALID_UTF8, TEXT
-from curate.shards import iter_batches
 from curate.shards.lines import escape
 
 
@@ -172,13 +172,15 @@ def _measured(
     parts = FoundParts(session, entry, session.recipe.transforms if is_edited else ())
     batches = ((batch, parts.take(batch.num_rows)) for batch in _batches(session, entry))
     depth = min(session.limits.num_threads, 2)
-    yield from read_ahead(map_ahead(job, read_ahead(batches), depth=depth))
+    yield from read_ahead(map_ahead(job, batches, depth=depth))
 
 
 def _batches(session: Session, entry: PieceEntry) -> Iterator[pa.RecordBatch]:
-    settings = session.recipe.input
+    settings, limits = session.recipe.input, session.limits
     yielded = False
-    for batch in iter_batches(entry.piece, settings, max_bytes=session.limits.batch_bytes):
+    for batch in read_batches(
+        entry.piece, settings, max_bytes=limits.batch_bytes, num_threads=limits.num_threads
+    ):
         yielded = True
         yield batch
     if not yielded:

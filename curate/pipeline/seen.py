@@ -91,8 +91,15 @@ class Seen:
             if len(inside):
                 mask = np.zeros(stop - piece.first_row, bool)
                 mask[inside - piece.first_row] = True
-                max_bytes = self._session.limits.batch_bytes
-                for texts, _ in read_wanted(piece, self._input(dump), mask, max_bytes=max_bytes):
+                limits = self._session.limits
+                found = read_wanted(
+                    piece,
+                    self._input(dump),
+                    mask,
+                    max_bytes=limits.batch_bytes,
+                    num_threads=limits.num_threads,
+                )
+                for texts, _ in found:
                     yield texts
 
     def dump_of(self, number: int) -> Dump:
