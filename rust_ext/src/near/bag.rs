@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Scratch;
-use super::records::{Record, Stream, encode, width};
+use super::records::{Record, Stream, width};
 use super::sort::sort;
 use crate::error::Result;
 
@@ -70,6 +70,8 @@ pub enum Run<'a, const N: usize> {
 struct Part<const N: usize> {
     waiting: Vec<Record<N>>,
     on_disk: u64,
+    /// Held by who writes the file.
+    file: Arc<Mutex<()>>,
 }
 
 /// The bag.
@@ -81,6 +83,8 @@ pub struct Bag<const N: usize> {
     parts: Vec<Mutex<Part<N>>>,
     /// Makes a full buffer smaller, or not; loses nothing that matters.
     thin: Option<fn(&mut Vec<Record<N>>)>,
+    /// Memory that is used again: to take it from the system costs as much as to fill it.
+    spares: Mutex<Vec<Vec<Record<N>>>>,
 }
 
 impl<const N: usize> Bag<N> {
@@ -89,9 +93,11 @@ impl<const N: usize> Bag<N> {
         let num_parts = 1_usize << shape.bits;
         let buffer = usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX);
         let limit = (buffer / num_parts / width::<N>()).max(MIN_BUFFER);
-        let parts = std::iter::repeat_with(|| Mutex::new(Part { waiting: Vec::new(), on_disk: 0 }));
+        let part = || Part { waiting: Vec::new(), on_disk: 0, file: Arc::default() };
+        let parts = std::iter::repeat_with(|| Mutex::new(part()));
         let parts = parts.take(num_parts).collect();
-        Self { scratch: Arc::clone(scratch), shape, limit, parts, thin: None }
+        let spares = Mutex::new(Vec::new());
+        Self { scratch: Arc::clone(scratch), shape, limit, parts, thin: None, spares }
     }
 
     /// With a function that sorts a full buffer and leaves out what others in it make needless.
@@ -129,32 +135,46 @@ impl<const N: usize> Bag<N> {
         self.parts.get(at).map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn spare(&self) -> Vec<Record<N>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut records: Vec<Record<N>>) {
+        records.clear();
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(records);
+    }
+
     fn append(&self, at: usize, records: &[Record<N>]) -> Result<()> {
         let Some(mut part) = self.lock(at) else { return Ok(()) };
-        if part.waiting.len() + records.len() > self.limit {
-            if let Some(thin) = self.thin {
-                thin(&mut part.waiting);
-            }
-            if 2 * part.waiting.len() + records.len() > self.limit {
-                self.write(at, &mut part)?;
-            }
+        if part.waiting.len() + records.len() <= self.limit {
+            part.waiting.extend_from_slice(records);
+            return Ok(());
         }
-        if part.waiting.capacity() < self.limit.min(part.waiting.len() + records.len()) {
-            let wanted = (2 * part.waiting.capacity()).clamp(records.len(), self.limit.max(records.len()));
-            let more = wanted.saturating_sub(part.waiting.len());
-            part.waiting.reserve_exact(more);
-        }
+        // Nobody waits while the full buffer is thinned and written.
+        let mut full = std::mem::replace(&mut part.waiting, self.spare());
         part.waiting.extend_from_slice(records);
+        drop(part);
+        if let Some(thin) = self.thin {
+            thin(&mut full);
+        }
+        let Some(mut part) = self.lock(at) else { return Ok(()) };
+        if 2 * full.len() <= self.limit && part.waiting.len() + full.len() <= self.limit {
+            part.waiting.extend_from_slice(&full);
+            drop(part);
+        } else {
+            part.on_disk += full.len() as u64;
+            let file = Arc::clone(&part.file);
+            drop(part);
+            self.write(at, &full, &file)?;
+        }
+        self.give_back(full);
         Ok(())
     }
 
-    fn write(&self, at: usize, part: &mut Part<N>) -> Result<()> {
-        let mut bytes = Vec::new();
-        encode(&part.waiting, &mut bytes);
-        self.scratch.append(&self.path(at), &bytes)?;
-        part.on_disk += part.waiting.len() as u64;
-        part.waiting.clear();
-        Ok(())
+    /// Write at the end of the file of a partition, one thread at a time.
+    fn write(&self, at: usize, records: &[Record<N>], file: &Mutex<()>) -> Result<()> {
+        let _alone = file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scratch.append(&self.path(at), records)
     }
 
     /// Write all buffers and give back their memory.
@@ -163,9 +183,11 @@ impl<const N: usize> Bag<N> {
     /// That of the file system.
     pub fn flush(&self) -> Result<()> {
         for at in 0..self.parts.len() {
-            if let Some(mut part) = self.lock(at).filter(|part| !part.waiting.is_empty()) {
-                self.write(at, &mut part)?;
-                part.waiting = Vec::new();
+            let Some(mut part) = self.lock(at) else { continue };
+            let waiting = std::mem::take(&mut part.waiting);
+            if !waiting.is_empty() {
+                part.on_disk += waiting.len() as u64;
+                self.write(at, &waiting, &part.file)?;
             }
         }
         Ok(())
@@ -187,31 +209,33 @@ impl<const N: usize> Bag<N> {
             return Ok(());
         }
         let fits = memory_bytes / (2 * width::<N>() as u64);
+        let waiting = std::mem::take(&mut part.waiting);
+        let is_on_disk = std::mem::take(&mut part.on_disk) > 0;
+        let path = self.path(at);
         if total > fits.max(self.shape.min_records as u64) {
-            self.write(at, &mut part)?;
-            *part = Part { waiting: Vec::new(), on_disk: 0 };
-            drop(part);
+            self.write(at, &waiting, &part.file)?;
+            drop((part, waiting));
             return self.split(at, total, memory_bytes, visit);
         }
-        let mut records = std::mem::take(&mut part.waiting);
-        let path = self.path(at);
-        if std::mem::take(&mut part.on_disk) > 0 {
-            records.reserve_exact(usize::try_from(total).unwrap_or(0).saturating_sub(records.len()));
-            let mut stream = Stream::open(vec![path.clone()]);
-            loop {
-                let chunk = stream.chunk()?;
-                if chunk.is_empty() {
-                    break;
-                }
-                records.extend_from_slice(chunk);
-            }
+        drop(part);
+        let mut records = waiting;
+        if is_on_disk {
+            let waiting = std::mem::replace(&mut records, self.spare());
+            records.reserve_exact(usize::try_from(total).unwrap_or(0));
+            records.extend_from_slice(&waiting);
+            drop(waiting);
+            Stream::open(vec![path.clone()]).read_all(&mut records)?;
             self.scratch.remove(&path)?;
         }
-        drop(part);
-        let mut spare = vec![[0; N]; records.len()];
+        let mut spare = self.spare();
+        spare.resize(records.len(), [0; N]);
         sort(&mut records, &mut spare);
-        drop(spare);
-        visit(Run::Sorted(&records))
+        self.give_back(spare);
+        visit(Run::Sorted(&records))?;
+        if is_on_disk {
+            self.give_back(records);
+        }
+        Ok(())
     }
 
     /// Deal a partition out by its next bits and take the parts.
@@ -241,16 +265,11 @@ impl<const N: usize> Bag<N> {
             ..self.shape
         };
         let bag = Self::new(&self.scratch, shape);
-        let mut stream = Stream::open(vec![path.clone()]);
-        loop {
-            let chunk = stream.chunk()?;
-            if chunk.is_empty() {
-                break;
-            }
-            for record in chunk {
-                bag.append(bag.place(record), std::slice::from_ref(record))?;
-            }
+        let (mut stream, mut adder) = (Stream::open(vec![path.clone()]), bag.adder());
+        while let Some(record) = stream.next()? {
+            adder.push(record)?;
         }
+        adder.finish()?;
         self.scratch.remove(&path)?;
         bag.flush()?;
         (0..bag.num_parts()).try_for_each(|at| bag.drain(at, memory_bytes, visit))
