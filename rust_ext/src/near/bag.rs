@@ -23,6 +23,8 @@ const LOCAL: usize = 32;
 const MAX_SPLIT_BITS: u32 = 8;
 /// Records of a buffer at least.
 const MIN_BUFFER: usize = 16;
+/// Times the memory that a buffer takes when it grows.
+const GROWTH: usize = 8;
 /// Records that are worth a partition.
 const MIN_PART: u64 = 1 << 14;
 
@@ -118,7 +120,8 @@ impl<const N: usize> Bag<N> {
 
     /// A way to add records, for one thread.
     pub fn adder(&self) -> Adder<'_, N> {
-        Adder { bag: self, local: vec![Vec::new(); self.parts.len()] }
+        let num_parts = self.parts.len();
+        Adder { bag: self, local: vec![[0; N]; num_parts * LOCAL], counts: vec![0; num_parts] }
     }
 
     fn place(&self, record: &Record<N>) -> usize {
@@ -145,21 +148,21 @@ impl<const N: usize> Bag<N> {
     }
 
     fn append(&self, at: usize, records: &[Record<N>]) -> Result<()> {
-        let Some(mut part) = self.lock(at) else { return Ok(()) };
+        let Some(mut part) = self.lock(at).filter(|_| !records.is_empty()) else { return Ok(()) };
         if part.waiting.len() + records.len() <= self.limit {
-            part.waiting.extend_from_slice(records);
+            self.extend(&mut part.waiting, records);
             return Ok(());
         }
         // Nobody waits while the full buffer is thinned and written.
         let mut full = std::mem::replace(&mut part.waiting, self.spare());
-        part.waiting.extend_from_slice(records);
+        self.extend(&mut part.waiting, records);
         drop(part);
         if let Some(thin) = self.thin {
             thin(&mut full);
         }
         let Some(mut part) = self.lock(at) else { return Ok(()) };
         if 2 * full.len() <= self.limit && part.waiting.len() + full.len() <= self.limit {
-            part.waiting.extend_from_slice(&full);
+            self.extend(&mut part.waiting, &full);
             drop(part);
         } else {
             part.on_disk += full.len() as u64;
@@ -169,6 +172,16 @@ impl<const N: usize> Bag<N> {
         }
         self.give_back(full);
         Ok(())
+    }
+
+    /// Add to a buffer that grows in few steps and not above its limit, where that is possible.
+    fn extend(&self, waiting: &mut Vec<Record<N>>, records: &[Record<N>]) {
+        let needed = waiting.len() + records.len();
+        if needed > waiting.capacity() {
+            let capacity = (GROWTH * waiting.capacity()).clamp(needed, self.limit.max(needed));
+            waiting.reserve_exact(capacity - waiting.len());
+        }
+        waiting.extend_from_slice(records);
     }
 
     /// Write at the end of the file of a partition, one thread at a time.
@@ -280,7 +293,9 @@ impl<const N: usize> Bag<N> {
 #[derive(Debug)]
 pub struct Adder<'a, const N: usize> {
     bag: &'a Bag<N>,
-    local: Vec<Vec<Record<N>>>,
+    /// `LOCAL` places for each partition.
+    local: Vec<Record<N>>,
+    counts: Vec<usize>,
 }
 
 impl<const N: usize> Adder<'_, N> {
@@ -290,26 +305,24 @@ impl<const N: usize> Adder<'_, N> {
     /// That of the file system.
     pub fn push(&mut self, record: Record<N>) -> Result<()> {
         let at = self.bag.place(&record);
-        let Some(local) = self.local.get_mut(at) else { return Ok(()) };
-        if local.capacity() == 0 {
-            local.reserve_exact(LOCAL);
+        let Some(count) = self.counts.get_mut(at) else { return Ok(()) };
+        if let Some(place) = self.local.get_mut(at * LOCAL + *count) {
+            *place = record;
         }
-        local.push(record);
-        if local.len() >= LOCAL {
-            self.bag.append(at, local)?;
-            local.clear();
-        }
-        Ok(())
+        *count += 1;
+        if *count < LOCAL { Ok(()) } else { self.hand_over(at) }
+    }
+
+    fn hand_over(&mut self, at: usize) -> Result<()> {
+        let Some(count) = self.counts.get_mut(at).map(std::mem::take) else { return Ok(()) };
+        self.bag.append(at, self.local.get(at * LOCAL..at * LOCAL + count).unwrap_or_default())
     }
 
     /// Hand over what is left.
     ///
     /// # Errors
     /// That of the file system.
-    pub fn finish(self) -> Result<()> {
-        for (at, local) in self.local.iter().enumerate().filter(|(_, local)| !local.is_empty()) {
-            self.bag.append(at, local)?;
-        }
-        Ok(())
+    pub fn finish(mut self) -> Result<()> {
+        (0..self.counts.len()).try_for_each(|at| self.hand_over(at))
     }
 }
