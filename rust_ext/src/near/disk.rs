@@ -113,5 +113,11 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn open_end(path: &Path) -> Result<fs::File> {
-    fs::OpenOptions::new().append(true).create(true).open(path).map_err(named(path))
+    let mut options = fs::OpenOptions::new();
+    // To ask for a file to be made locks the folder even where the file is there.
+    let file = options.append(true).open(path).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => options.create(true).open(path),
+        _ => Err(error),
+    });
+    file.map_err(named(path))
 }
