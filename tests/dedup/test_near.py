@@ -2,6 +2,8 @@
 
 import random
 import struct
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,26 @@ def test_a_file_that_cannot_be_written_is_an_os_error_with_its_path(tmp_path: Pa
     (tmp_path / "folder").write_text("in the way")
     with pytest.raises(NotADirectoryError, match=r"folder/candidates\.tmp"):
         _rust.Candidates(tmp_path / "folder", 2, 1, memory_bytes=MEMORY)
+
+
+def test_a_full_disk_is_an_os_error_with_the_path_of_the_file(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+import pyarrow as pa
+from curate import _rust
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+job = _rust.Candidates(sys.argv[1], 2, 1, num_partitions=1, memory_bytes=1 << 12)
+try:
+    for start in range(0, 10_000, 1000):
+        rows = range(start, start + 1000)
+        signatures = pa.array([node.to_bytes(8, "little") for node in rows], pa.binary(8))
+        job.add(signatures, pa.array(rows, pa.int64()), None, 2)
+except OSError as error:
+    print(errno.errorcode[error.errno], error.filename)
+"""
+    command = [sys.executable, "-c", "import errno" + code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["EFBIG", str(tmp_path / "candidates.tmp" / "keys-0")]
 
 
 def arrays(edges: list[tuple[int, int, float]]) -> tuple[pa.Array, pa.Array, pa.Array]:

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Scratch;
-use super::records::{Record, Stream, encode, width};
+use super::records::{Record, Stream, width};
 use super::sort::sort;
 use crate::error::Result;
 
@@ -23,6 +23,8 @@ const LOCAL: usize = 32;
 const MAX_SPLIT_BITS: u32 = 8;
 /// Records of a buffer at least.
 const MIN_BUFFER: usize = 16;
+/// Times the memory that a buffer takes when it grows.
+const GROWTH: usize = 8;
 /// Records that are worth a partition.
 const MIN_PART: u64 = 1 << 14;
 
@@ -70,6 +72,8 @@ pub enum Run<'a, const N: usize> {
 struct Part<const N: usize> {
     waiting: Vec<Record<N>>,
     on_disk: u64,
+    /// Held by who writes the file.
+    file: Arc<Mutex<()>>,
 }
 
 /// The bag.
@@ -81,6 +85,8 @@ pub struct Bag<const N: usize> {
     parts: Vec<Mutex<Part<N>>>,
     /// Makes a full buffer smaller, or not; loses nothing that matters.
     thin: Option<fn(&mut Vec<Record<N>>)>,
+    /// Memory that is used again: to take it from the system costs as much as to fill it.
+    spares: Mutex<Vec<Vec<Record<N>>>>,
 }
 
 impl<const N: usize> Bag<N> {
@@ -89,9 +95,11 @@ impl<const N: usize> Bag<N> {
         let num_parts = 1_usize << shape.bits;
         let buffer = usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX);
         let limit = (buffer / num_parts / width::<N>()).max(MIN_BUFFER);
-        let parts = std::iter::repeat_with(|| Mutex::new(Part { waiting: Vec::new(), on_disk: 0 }));
+        let part = || Part { waiting: Vec::new(), on_disk: 0, file: Arc::default() };
+        let parts = std::iter::repeat_with(|| Mutex::new(part()));
         let parts = parts.take(num_parts).collect();
-        Self { scratch: Arc::clone(scratch), shape, limit, parts, thin: None }
+        let spares = Mutex::new(Vec::new());
+        Self { scratch: Arc::clone(scratch), shape, limit, parts, thin: None, spares }
     }
 
     /// With a function that sorts a full buffer and leaves out what others in it make needless.
@@ -112,7 +120,8 @@ impl<const N: usize> Bag<N> {
 
     /// A way to add records, for one thread.
     pub fn adder(&self) -> Adder<'_, N> {
-        Adder { bag: self, local: vec![Vec::new(); self.parts.len()] }
+        let num_parts = self.parts.len();
+        Adder { bag: self, local: vec![[0; N]; num_parts * LOCAL], counts: vec![0; num_parts] }
     }
 
     fn place(&self, record: &Record<N>) -> usize {
@@ -129,32 +138,56 @@ impl<const N: usize> Bag<N> {
         self.parts.get(at).map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn spare(&self) -> Vec<Record<N>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, mut records: Vec<Record<N>>) {
+        records.clear();
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(records);
+    }
+
     fn append(&self, at: usize, records: &[Record<N>]) -> Result<()> {
+        let Some(mut part) = self.lock(at).filter(|_| !records.is_empty()) else { return Ok(()) };
+        if part.waiting.len() + records.len() <= self.limit {
+            self.extend(&mut part.waiting, records);
+            return Ok(());
+        }
+        // Nobody waits while the full buffer is thinned and written.
+        let mut full = std::mem::replace(&mut part.waiting, self.spare());
+        self.extend(&mut part.waiting, records);
+        drop(part);
+        if let Some(thin) = self.thin {
+            thin(&mut full);
+        }
         let Some(mut part) = self.lock(at) else { return Ok(()) };
-        if part.waiting.len() + records.len() > self.limit {
-            if let Some(thin) = self.thin {
-                thin(&mut part.waiting);
-            }
-            if 2 * part.waiting.len() + records.len() > self.limit {
-                self.write(at, &mut part)?;
-            }
+        if 2 * full.len() <= self.limit && part.waiting.len() + full.len() <= self.limit {
+            self.extend(&mut part.waiting, &full);
+            drop(part);
+        } else {
+            part.on_disk += full.len() as u64;
+            let file = Arc::clone(&part.file);
+            drop(part);
+            self.write(at, &full, &file)?;
         }
-        if part.waiting.capacity() < self.limit.min(part.waiting.len() + records.len()) {
-            let wanted = (2 * part.waiting.capacity()).clamp(records.len(), self.limit.max(records.len()));
-            let more = wanted.saturating_sub(part.waiting.len());
-            part.waiting.reserve_exact(more);
-        }
-        part.waiting.extend_from_slice(records);
+        self.give_back(full);
         Ok(())
     }
 
-    fn write(&self, at: usize, part: &mut Part<N>) -> Result<()> {
-        let mut bytes = Vec::new();
-        encode(&part.waiting, &mut bytes);
-        self.scratch.append(&self.path(at), &bytes)?;
-        part.on_disk += part.waiting.len() as u64;
-        part.waiting.clear();
-        Ok(())
+    /// Add to a buffer that grows in few steps and not above its limit, where that is possible.
+    fn extend(&self, waiting: &mut Vec<Record<N>>, records: &[Record<N>]) {
+        let needed = waiting.len() + records.len();
+        if needed > waiting.capacity() {
+            let capacity = (GROWTH * waiting.capacity()).clamp(needed, self.limit.max(needed));
+            waiting.reserve_exact(capacity - waiting.len());
+        }
+        waiting.extend_from_slice(records);
+    }
+
+    /// Write at the end of the file of a partition, one thread at a time.
+    fn write(&self, at: usize, records: &[Record<N>], file: &Mutex<()>) -> Result<()> {
+        let _alone = file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scratch.append(&self.path(at), records)
     }
 
     /// Write all buffers and give back their memory.
@@ -163,9 +196,11 @@ impl<const N: usize> Bag<N> {
     /// That of the file system.
     pub fn flush(&self) -> Result<()> {
         for at in 0..self.parts.len() {
-            if let Some(mut part) = self.lock(at).filter(|part| !part.waiting.is_empty()) {
-                self.write(at, &mut part)?;
-                part.waiting = Vec::new();
+            let Some(mut part) = self.lock(at) else { continue };
+            let waiting = std::mem::take(&mut part.waiting);
+            if !waiting.is_empty() {
+                part.on_disk += waiting.len() as u64;
+                self.write(at, &waiting, &part.file)?;
             }
         }
         Ok(())
@@ -187,31 +222,33 @@ impl<const N: usize> Bag<N> {
             return Ok(());
         }
         let fits = memory_bytes / (2 * width::<N>() as u64);
+        let waiting = std::mem::take(&mut part.waiting);
+        let is_on_disk = std::mem::take(&mut part.on_disk) > 0;
+        let path = self.path(at);
         if total > fits.max(self.shape.min_records as u64) {
-            self.write(at, &mut part)?;
-            *part = Part { waiting: Vec::new(), on_disk: 0 };
-            drop(part);
+            self.write(at, &waiting, &part.file)?;
+            drop((part, waiting));
             return self.split(at, total, memory_bytes, visit);
         }
-        let mut records = std::mem::take(&mut part.waiting);
-        let path = self.path(at);
-        if std::mem::take(&mut part.on_disk) > 0 {
-            records.reserve_exact(usize::try_from(total).unwrap_or(0).saturating_sub(records.len()));
-            let mut stream = Stream::open(vec![path.clone()]);
-            loop {
-                let chunk = stream.chunk()?;
-                if chunk.is_empty() {
-                    break;
-                }
-                records.extend_from_slice(chunk);
-            }
+        drop(part);
+        let mut records = waiting;
+        if is_on_disk {
+            let waiting = std::mem::replace(&mut records, self.spare());
+            records.reserve_exact(usize::try_from(total).unwrap_or(0));
+            records.extend_from_slice(&waiting);
+            drop(waiting);
+            Stream::open(vec![path.clone()]).read_all(&mut records)?;
             self.scratch.remove(&path)?;
         }
-        drop(part);
-        let mut spare = vec![[0; N]; records.len()];
+        let mut spare = self.spare();
+        spare.resize(records.len(), [0; N]);
         sort(&mut records, &mut spare);
-        drop(spare);
-        visit(Run::Sorted(&records))
+        self.give_back(spare);
+        visit(Run::Sorted(&records))?;
+        if is_on_disk {
+            self.give_back(records);
+        }
+        Ok(())
     }
 
     /// Deal a partition out by its next bits and take the parts.
@@ -241,16 +278,11 @@ impl<const N: usize> Bag<N> {
             ..self.shape
         };
         let bag = Self::new(&self.scratch, shape);
-        let mut stream = Stream::open(vec![path.clone()]);
-        loop {
-            let chunk = stream.chunk()?;
-            if chunk.is_empty() {
-                break;
-            }
-            for record in chunk {
-                bag.append(bag.place(record), std::slice::from_ref(record))?;
-            }
+        let (mut stream, mut adder) = (Stream::open(vec![path.clone()]), bag.adder());
+        while let Some(record) = stream.next()? {
+            adder.push(record)?;
         }
+        adder.finish()?;
         self.scratch.remove(&path)?;
         bag.flush()?;
         (0..bag.num_parts()).try_for_each(|at| bag.drain(at, memory_bytes, visit))
@@ -261,7 +293,9 @@ impl<const N: usize> Bag<N> {
 #[derive(Debug)]
 pub struct Adder<'a, const N: usize> {
     bag: &'a Bag<N>,
-    local: Vec<Vec<Record<N>>>,
+    /// `LOCAL` places for each partition.
+    local: Vec<Record<N>>,
+    counts: Vec<usize>,
 }
 
 impl<const N: usize> Adder<'_, N> {
@@ -271,26 +305,24 @@ impl<const N: usize> Adder<'_, N> {
     /// That of the file system.
     pub fn push(&mut self, record: Record<N>) -> Result<()> {
         let at = self.bag.place(&record);
-        let Some(local) = self.local.get_mut(at) else { return Ok(()) };
-        if local.capacity() == 0 {
-            local.reserve_exact(LOCAL);
+        let Some(count) = self.counts.get_mut(at) else { return Ok(()) };
+        if let Some(place) = self.local.get_mut(at * LOCAL + *count) {
+            *place = record;
         }
-        local.push(record);
-        if local.len() >= LOCAL {
-            self.bag.append(at, local)?;
-            local.clear();
-        }
-        Ok(())
+        *count += 1;
+        if *count < LOCAL { Ok(()) } else { self.hand_over(at) }
+    }
+
+    fn hand_over(&mut self, at: usize) -> Result<()> {
+        let Some(count) = self.counts.get_mut(at).map(std::mem::take) else { return Ok(()) };
+        self.bag.append(at, self.local.get(at * LOCAL..at * LOCAL + count).unwrap_or_default())
     }
 
     /// Hand over what is left.
     ///
     /// # Errors
     /// That of the file system.
-    pub fn finish(self) -> Result<()> {
-        for (at, local) in self.local.iter().enumerate().filter(|(_, local)| !local.is_empty()) {
-            self.bag.append(at, local)?;
-        }
-        Ok(())
+    pub fn finish(mut self) -> Result<()> {
+        (0..self.counts.len()).try_for_each(|at| self.hand_over(at))
     }
 }

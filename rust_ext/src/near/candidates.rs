@@ -158,10 +158,10 @@ impl Candidates {
         let mut counts = group(&keys, rules, [&pairs, &hot, &links], budget)?;
         drop(keys);
         let scratch = &self.scratch;
-        let pairs = distinct(scratch, &pairs, "sorted-pairs", 0, false, budget)?;
-        let hot = distinct(scratch, &hot, "sorted-hot", BAND_BITS, true, budget)?;
+        let pairs = distinct(scratch, pairs, "sorted-pairs", 0, false, budget)?;
+        let hot = distinct(scratch, hot, "sorted-hot", BAND_BITS, true, budget)?;
         let hot_nodes = self.write_hot_nodes(&hot.paths)?;
-        let links = distinct(scratch, &links, "sorted-links", 0, false, budget)?;
+        let links = distinct(scratch, links, "sorted-links", 0, false, budget)?;
         let edges = [pairs.paths.as_slice(), &links.paths].concat();
         let components = components(scratch, &edges, largest, budget)?;
         links.paths.iter().try_for_each(|path| scratch.remove(path))?;

@@ -166,9 +166,8 @@ impl Clusters {
         };
         let scratch = &self.scratch;
         let budget = Budget { memory_bytes: self.memory_bytes, num_threads };
-        let edges = distinct(scratch, &edges, "sorted-edges", 0, false, budget)?.paths;
-        let strongest = strongest(scratch, &ends, budget)?;
-        drop(ends);
+        let edges = distinct(scratch, edges, "sorted-edges", 0, false, budget)?.paths;
+        let strongest = strongest(scratch, ends, budget)?;
         let found = components(scratch, &edges, self.num_nodes.saturating_sub(1), budget)?;
         edges.iter().try_for_each(|path| scratch.remove(path))?;
         let (sizes, mut counts) = self.sizes(found.path, budget)?;
@@ -279,7 +278,7 @@ fn each_sized(run: &Run<'_, 2>, see: &mut dyn FnMut(Record<2>, u64) -> Result<()
 }
 
 /// The first end of every node, in files by node.
-fn strongest(scratch: &Arc<Scratch>, ends: &Bag<3>, budget: Budget) -> Result<Vec<PathBuf>> {
+fn strongest(scratch: &Arc<Scratch>, ends: Bag<3>, budget: Budget) -> Result<Vec<PathBuf>> {
     let part = |at: usize| -> Result<PathBuf> {
         let mut out = Writer::create(scratch, scratch.path(&format!("strongest-{at}")))?;
         let mut before = None;

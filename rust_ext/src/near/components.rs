@@ -55,7 +55,7 @@ pub struct Distinct {
 /// That of the file system, `Error::Data` where `is_once` and a record was there twice.
 pub fn distinct(
     scratch: &Arc<Scratch>,
-    bag: &Bag<2>,
+    bag: Bag<2>,
     name: &str,
     node_shift: u32,
     is_once: bool,

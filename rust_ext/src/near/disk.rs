@@ -8,7 +8,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::records::{Record, encode, width};
 use crate::error::{Error, Result};
+
+/// Bytes of records that are written in one go, few enough for the cache.
+const TURN_BYTES: usize = 1 << 18;
 
 /// An I/O error with the path it is about.
 pub fn named(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
@@ -46,13 +50,19 @@ impl Scratch {
         self.folder.join(name)
     }
 
-    /// Write at the end of a file, which need not be there.
+    /// Write records at the end of a file, which need not be there.
     ///
     /// # Errors
     /// That of the file system.
-    pub fn append(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        append(path, bytes)?;
-        self.count(bytes.len() as u64);
+    pub fn append<const N: usize>(&self, path: &Path, records: &[Record<N>]) -> Result<()> {
+        let mut file = open_end(path)?;
+        let mut bytes = Vec::new();
+        for part in records.chunks(TURN_BYTES / width::<N>()) {
+            bytes.clear();
+            encode(part, &mut bytes);
+            file.write_all(&bytes).map_err(named(path))?;
+            self.count(bytes.len() as u64);
+        }
         Ok(())
     }
 
@@ -99,6 +109,15 @@ impl Drop for Scratch {
 /// # Errors
 /// That of the file system.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = fs::OpenOptions::new().append(true).create(true).open(path).map_err(named(path))?;
-    file.write_all(bytes).map_err(named(path))
+    open_end(path)?.write_all(bytes).map_err(named(path))
+}
+
+fn open_end(path: &Path) -> Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    // To ask for a file to be made locks the folder even where the file is there.
+    let file = options.append(true).open(path).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => options.create(true).open(path),
+        _ => Err(error),
+    });
+    file.map_err(named(path))
 }

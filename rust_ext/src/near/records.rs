@@ -96,6 +96,20 @@ impl<const N: usize> Stream<N> {
         Ok(chunk)
     }
 
+    /// Add all records that are left.
+    ///
+    /// # Errors
+    /// Those of [`Self::chunk`].
+    pub fn read_all(mut self, out: &mut Vec<Record<N>>) -> Result<()> {
+        loop {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            out.extend_from_slice(chunk);
+        }
+    }
+
     /// The next record, which stays.
     ///
     /// # Errors
