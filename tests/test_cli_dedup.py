@@ -34,7 +34,7 @@ def test_dedup_says_what_was_found_and_what_bands_expect(curate, rows, tmp_path)
     done = curate("dedup", tmp_path / "recipe.yaml")
     assert done.code == 0
     assert f"documents  {len(rows)}" in done.out
-    assert "bands      17 of 7 rows: 98.2% of pairs at 0.8 become candidates" in done.out
+    assert "bands      17 of 7 rows: 98.2% of pairs at Jaccard 0.8 become candidates" in done.out
     assert re.search(r"pairs +\d+ candidates, \d+ verified, \d+ rejected", done.out)
     assert re.search(r"bounded +\d+ groups", done.out)
     again = curate("dedup", tmp_path / "recipe.yaml", "--json").value

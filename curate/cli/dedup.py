@@ -111,14 +111,13 @@ def add(run_dir: RunPath, as_json: AsJson = False) -> None:
     from curate import pipeline
 
     run = open_run(run_dir)
-    if run.session.recipe.dedup.minhash is None:
-        raise ConfigError(
-            "the recipe looks for no near duplicates", hint="add `dedup: {minhash: {index: ...}}`"
-        )
     run.located()
-    dump = pipeline.add_to_index(run.session, run.plan_file)
+    settings = run.session.recipe.dedup.minhash
+    if settings is None or settings.index is None:
+        raise ConfigError("the recipe names no index", hint="set dedup.minhash.index: {path: ...}")
+    dump = pipeline.add_dump(run.session, run.plan_file)
     if dump is None:
-        raise ConfigError("the recipe names no index, or says `add: false`: dedup.minhash.index")
+        raise ConfigError("dedup.minhash.index.add is false in the recipe of the run")
     print_result(asdict(dump), as_json, f"dump {dump.number}, {dump.name}: {dump.num_docs:,} documents")
 
 
@@ -131,6 +130,8 @@ def index(
     from curate.pipeline.index import Index
 
     found = Index(path)
+    if not (path / "dumps").is_dir():
+        raise ConfigError(f"there is no index: {path}")
     problems = found.check()
     lines = [f"{dump.number:>6}  {dump.name:<24} {dump.num_docs:>15,} documents" for dump in found.dumps]
     value = {"dumps": [asdict(dump) for dump in found.dumps], "problems": problems}

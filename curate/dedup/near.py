@@ -10,7 +10,7 @@ Not here: how it is done (pipeline/near.py, and `near/` of the native core), ban
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from curate.dedup.keep import KeepRule
 from curate.dedup.scurve import Bands, preset_bands, solve
@@ -66,6 +66,14 @@ class Index(Settings):
     mode: Literal["both", "against", "within"] = "both"
     """`both`: a document goes for a similar one of the index or of this corpus; `against`: of the index
     alone; `within`: of this corpus alone."""
+
+    @field_validator("path")
+    @classmethod
+    def _folder_is_local(cls, value: str) -> str:
+        if "://" in value:
+            raise ConfigError(f"an index is a local folder, only shards may be URLs: {value}")
+        return value
+
     add: bool = True
     """Add the documents that stay when they have been delivered; `curate dedup add RUN` adds those of a plan
     that is not delivered."""
@@ -79,7 +87,8 @@ class Near(KeepRule):
     verify: Literal["jaccard", "containment", "signature", "none"] = "jaccard"
     """What the threshold is compared with: exact `jaccard` similarity of the shingle sets, or `containment`
     (shared shingles over those of the smaller set), which read the text of candidates once more; the estimate
-    from the `signature`; or nothing (`none`): every candidate pair counts, as in tools that do not verify."""
+    from the `signature`; or nothing (`none`): every candidate pair counts, as in tools that do not verify.
+    Candidates are found by Jaccard similarity always: a short text within a long one seldom is one."""
     bands: BandSettings | None = None
     """Null means those of the preset of `minhash`, or else the ones with the fewest false candidates that
     find `recall` of the pairs at the threshold."""
@@ -145,6 +154,6 @@ def describe_bands(bands: Bands, threshold: float) -> str:
     above, below = min(threshold + 0.1, 1.0), max(threshold - 0.2, 0.0)
     shares = {at: float(bands.probability(at)) for at in (threshold, above, below)}
     return (
-        f"{bands.num_bands} of {bands.num_rows} rows: {shares[threshold]:.1%} of pairs at {threshold:g} "
-        f"become candidates, {shares[above]:.2%} at {above:g}, {shares[below]:.2%} at {below:g}"
+        f"{bands.num_bands} of {bands.num_rows} rows: {shares[threshold]:.1%} of pairs at Jaccard "
+        f"{threshold:g} become candidates, {shares[above]:.2%} at {above:g}, {shares[below]:.2%} at {below:g}"
     )

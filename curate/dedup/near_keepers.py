@@ -30,8 +30,8 @@ from curate.dedup.spill import NUM_PARTITIONS, ByOrdinal, Spill
 _ROW_BYTES = 512
 """Bytes that a document and its pairs take while a partition is decided, with the copies that this makes."""
 
-_ROUND_PAIRS = 4096
-"""Pairs of a cluster that are compared in one round, about: all of up to 90 documents that stay."""
+_ROUND_PAIRS = 1 << 16
+"""Pairs of a cluster that are compared in one round, about: all of up to 360 documents that stay."""
 
 
 class NearKeepers:

@@ -8,16 +8,17 @@ from curate.pipeline.deliver import output_schema
 from curate.pipeline.doctor import doctor
 from curate.pipeline.forecast import Forecast, forecast
 from curate.pipeline.found import Found, describe_duplicates
+from curate.pipeline.index import Dump
 from curate.pipeline.limits import Limits, default_threads, parse_bytes
 from curate.pipeline.measure import measure, parse_part
 from curate.pipeline.openrun import OpenRun, open_run
-from curate.pipeline.plan import plan
+from curate.pipeline.plan import plan, plan_task
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import DUPLICATES, dedup_stages, open_facts, resolve
 from curate.pipeline.rounds import find_parts
-from curate.pipeline.seen import add_to_index
+from curate.pipeline.seen import add_to_index, find_in_index
 from curate.pipeline.session import Session
 from curate.pipeline.stopping import Stop
 from curate.pipeline.terminal import terminal_progress
@@ -37,7 +38,7 @@ __all__ = [
     "Stop",
     "Timing",
     "TrainedModel",
-    "add_to_index",
+    "add_dump",
     "default_threads",
     "deliver",
     "describe_duplicates",
@@ -75,6 +76,23 @@ def prepare(session: Session) -> None:
     """Write the resolved recipe into the run folder, with absolute paths."""
     recipe = session.recipe.located()
     session.run.write_recipe(dump_recipe(recipe), is_secret=recipe.has_secrets)
+
+
+def find_dump(session: Session, found: PlanFile) -> Dump | None:
+    """The dump that a plan is in the index of its recipe, None where it is not yet."""
+    settings = session.recipe.dedup.minhash
+    if settings is None or settings.index is None or not settings.index.add:
+        return None
+    return find_in_index(session, found, expected=plan_task(session).fingerprint)
+
+
+def add_dump(session: Session, found: PlanFile) -> Dump | None:
+    """Add the documents that a plan keeps to the index of its recipe; None where there is none to add to.
+
+    Raises:
+        StateError: the name is taken by another plan, or the plan has not seen all dumps of the index.
+    """
+    return add_to_index(session, found, expected=plan_task(session).fingerprint)
 
 
 def run_measure(session: Session, *, part: tuple[int, int] | None = None) -> Timing:
@@ -122,9 +140,11 @@ def run_steps(session: Session, *, write: bool = True) -> OpenRun:
         session.stop.check()
         found = plan(session)
         session.stop.check()
+        if write and session.recipe.dedup.minhash is not None and session.recipe.output is not None:
+            find_dump(session, found)
         if write and session.recipe.output is not None:
             deliver(session, found)
             if session.recipe.dedup.minhash is not None:
-                add_to_index(session, found)
+                add_dump(session, found)
         session.save_timings()
     return OpenRun(session, found)

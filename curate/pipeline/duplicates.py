@@ -26,7 +26,7 @@ from curate.pipeline.session import Block, Session
 from curate.runs import Output
 
 REASONS = (EXACT, NEAR)
-_MAX_ROUNDS = 32
+_MAX_ROUNDS = 64
 """Times that missing pairs of documents that stay are verified and the choice is made anew."""
 
 WITNESS_SCHEMA = pa.schema(
@@ -87,14 +87,26 @@ class Duplicates:
             keepers.add(block.first_ordinal, session.read_columns(block, names), left, keys)
         for edges in _read_edges(session):
             keepers.add_edges(edges)
+        self.warnings = near.check(session) + self._verify_missing(keepers)
+        self._near = keepers.finish()
+        keepers.close()
+        self.warnings += self._check_losses(survivors)
+
+    def _verify_missing(self, keepers: NearKeepers) -> list[str]:
+        """Compare documents that stay and were not compared; a warning where they are too many."""
         for _ in range(_MAX_ROUNDS):
             missing = list(keepers.unverified())
             if not missing:
-                break
-            keepers.add_edges(verify_pairs(session, pl.concat(missing)))
-        self._near = keepers.finish()
-        keepers.close()
-        self.warnings = near.check(session) + self._check_losses(survivors)
+                return []
+            keepers.add_edges(verify_pairs(self._session, pl.concat(missing)))
+        pairs = list(keepers.unverified())
+        if not pairs:
+            return []
+        number = pl.concat([part[name] for part in pairs for name in ("a", "b")]).n_unique()
+        return [
+            f"{number:,} documents of groups without a representative that stays were not all compared with "
+            f"each other, and may be similar: raise dedup.minhash.max_group"
+        ]
 
     def _check_losses(self, survivors: Survivors) -> list[str]:
         session, settings = self._session, self._session.recipe.dedup.minhash
@@ -108,7 +120,7 @@ class Duplicates:
             dropped = left.copy()
             self._drop(self._near, block, left)
             dropped &= ~left
-            source = session.read_columns(block, [name])[name] if name else _all(block.length)
+            source = session.read_columns(block, [name])[name].cast(pl.String) if name else _all(block.length)
             for counter, mask in ((before, left | dropped), (lost, dropped)):
                 for value, number in source.filter(pl.Series(mask)).value_counts().iter_rows():
                     counter[str(value)] += number

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import files
@@ -52,6 +53,22 @@ class Dump:
         return fingerprint(["dump", self.number, self.blake3])
 
 
+def _to_dump(record: dict[str, Any], path: Path, *, number: int) -> Dump:
+    texts = ("name", "plan", "signatures", "text", "file", "blake3")
+    try:
+        shards = tuple((uri, content) for uri, content in record.pop("shards"))
+        dump = Dump(**record, shards=shards)
+    except (TypeError, ValueError, KeyError) as exc:
+        raise DataError(f"{path} is damaged: {exc}") from exc
+    good = all(isinstance(getattr(dump, name), str) for name in texts)
+    good &= all(isinstance(part, str) for shard in shards for part in shard)
+    good &= isinstance(dump.num_docs, int) and dump.num_docs >= 0 and dump.number == number
+    good &= bool(shards or not dump.num_docs) and dump.within.__class__ in (str, type(None))
+    if not good or Path(dump.file).is_absolute() or ".." in Path(dump.file).parts:
+        raise DataError(f"{path} is damaged: a value has the wrong type")
+    return dump
+
+
 class Index:
     """The dumps in a folder."""
 
@@ -68,15 +85,13 @@ class Index:
             StateError: it has a format that this version does not know.
         """
         found: list[Dump] = []
-        while (path := self._record(len(found))).exists():
+        for path in sorted((self.path / "dumps").glob("[0-9]*.json")):
+            if path != self._record(len(found)):
+                raise DataError(f"{self._record(len(found))} is missing, but there is {path.name}")
             record = files.read_json(path)
             if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
                 raise StateError(f"{path} is no record of format {FORMAT}")
-            try:
-                shards = tuple((str(uri), str(content)) for uri, content in record.pop("shards"))
-                found.append(Dump(**record, shards=shards))
-            except (TypeError, ValueError, KeyError) as exc:
-                raise DataError(f"{path} is damaged: {exc}") from exc
+            found.append(_to_dump(record, path, number=len(found)))
         return found
 
     def _record(self, number: int) -> Path:
@@ -91,7 +106,10 @@ class Index:
         path = self.path / dump.file
         if not path.is_file():
             raise DataError(f"{path} of dump {dump.name} is missing")
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+        except pa.ArrowException as exc:
+            raise DataError(f"{path} of dump {dump.name} is damaged: {exc}") from exc
         if file.metadata.num_rows != dump.num_docs:
             raise DataError(f"{path} has {file.metadata.num_rows} rows, its record says {dump.num_docs}")
         return file
@@ -105,6 +123,8 @@ class Index:
                 problems.append(f"{path} is missing")
             elif (found := files.hash_file(path)) != dump.blake3:
                 problems.append(f"{path} has BLAKE3 {found}, its record says {dump.blake3}")
+            elif (rows := pq.read_metadata(path).num_rows) != dump.num_docs:
+                problems.append(f"{path} has {rows} rows, its record says {dump.num_docs}")
         return problems
 
     def add(self, number: int, record: dict[str, Any]) -> None:

@@ -84,7 +84,8 @@ def _large_clusters(session: Session, near: Near, limit: float, facts: FactFile)
     name = source_column(session)
     totals: Counter[str] = Counter()
     for block in session.blocks() if name else ():
-        for source, number in session.read_columns(block, [str(name)])[str(name)].value_counts().iter_rows():
+        values = session.read_columns(block, [str(name)])[str(name)].cast(pl.String)
+        for source, number in values.value_counts().iter_rows():
             totals[str(source)] += number
     if name is None:
         totals[ALL] = sum(entry.length for entry in session.entries)

@@ -217,6 +217,9 @@ class Recipe(Settings):
     def plan_settings(self) -> dict[str, Any]:
         """The settings that decide the plan, as JSON values; filters as the rules that they stand for."""
         parts = self.model_dump(mode="json", include={"dedup", "plan"})
+        if self.dedup.minhash is not None and self.dedup.minhash.index is not None:
+            # What is in the index counts, not where it is, nor what happens to it later.
+            parts["dedup"]["minhash"]["index"] = {"mode": self.dedup.minhash.index.mode}
         return {**parts, "filter": [rule.model_dump(mode="json") for rule in self._rules]}
 
     @property

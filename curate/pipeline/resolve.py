@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 
 from curate.dedup.exact import Chunk, find_clusters
-from curate.errors import StateError
+from curate.errors import ConfigError, StateError
 from curate.measure.token_estimate import Factors, Sample, fit
 from curate.measure.tokens import BYTES, COUNT
 from curate.pipeline import artefact, near
@@ -33,6 +33,7 @@ CLUSTER_SCHEMA = pa.schema(
 def resolve(session: Session, *, only: Collection[str] | None = None) -> Timing:
     """Make every artefact that the recipe needs, of those in `only`; pieces must be measured and placed."""
     open_facts(session)
+    _check_columns(session)
     tasks = {name: task for name, task in all_tasks(session).items() if only is None or name in only}
     done = {name: session.run.lookup(task) for name, task in tasks.items()}
     num_cached = sum(commit is not None for commit in done.values())
@@ -73,6 +74,17 @@ def dedup_stages(session: Session) -> set[str]:
         if rule is not None and rule.within is not None:
             stages.add(session.stage_of(rule.within))
     return stages | (near.stages(session) if dedup.minhash is not None else set())
+
+
+def _check_columns(session: Session) -> None:
+    """Refuse columns of lists and structs, which have no order and are not stored."""
+    dedup = session.recipe.dedup
+    for section, rule in (("exact", dedup.exact), ("minhash", dedup.minhash)):
+        names = () if rule is None else (*rule.columns(), *([rule.within] if rule.within else []))
+        for name in names:
+            if name in session.carried.names and pa.types.is_nested(session.carried.field(name).type):
+                kind = session.carried.field(name).type
+                raise ConfigError(f"dedup.{section} needs a column of single values, {name} is {kind}")
 
 
 def open_facts(session: Session) -> None:

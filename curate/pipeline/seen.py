@@ -52,13 +52,17 @@ class Seen:
             with index.docs(dump) as file:
                 for group in range(file.metadata.num_row_groups):
                     length = file.metadata.row_group(group).num_rows
-                    yield Rows(first=first, length=length, read=partial(self._read, file, group))
+                    yield Rows(first=first, length=length, read=partial(self._read, dump, file, group))
                     first += length
 
-    def _read(self, file: pq.ParquetFile, group: int, names: list[str]) -> pl.DataFrame:
+    def _read(self, dump: Dump, file: pq.ParquetFile, group: int, names: list[str]) -> pl.DataFrame:
         within = near_settings(self._session)[0].within
         stored = [SCOPE if name == within else name for name in names]
-        frame = pl.DataFrame(pl.from_arrow(file.read_row_group(group, columns=list(dict.fromkeys(stored)))))
+        try:
+            table = file.read_row_group(group, columns=list(dict.fromkeys(stored)))
+        except (OSError, pa.ArrowException) as exc:
+            raise DataError(f"{dump.file} of dump {dump.name} is damaged: {exc}") from exc
+        frame = pl.DataFrame(pl.from_arrow(table))
         return frame.select(pl.col(have).alias(name) for have, name in zip(stored, names, strict=True))
 
     def feed(self, verifier: Any, buckets: Callable[[int, int], npt.NDArray[np.uint32]]) -> None:
@@ -114,28 +118,25 @@ class Seen:
 
     def _shard(self, dump: Dump, number: int) -> Shard:
         uri, content = dump.shards[number]
-        try:
-            found = self._listed(dump)[uri]
-        except (KeyError, OSError, ConfigError) as exc:
-            raise DataError(
-                f"a shard of dump {dump.name} is missing: {uri}",
-                hint="put it back, or set dedup.minhash.verify: signature",
-            ) from exc
+        if uri not in self._listings:
+            settings = self._input(dump).model_copy(update={"paths": [uri]})
+            try:
+                (self._listings[uri],) = list_shards(settings, cache=self._session.store.shard_cache)
+            except (ValueError, OSError, ConfigError) as exc:
+                raise DataError(
+                    f"a shard of dump {dump.name} is missing: {uri}",
+                    hint="put it back; or begin another index with dedup.minhash.verify: signature",
+                ) from exc
+        found = self._listings[uri]
         if found.fingerprint != content:
             raise DataError(
                 f"a shard of dump {dump.name} has changed: {uri}",
-                hint="put it back, or set dedup.minhash.verify: signature",
+                hint="put it back; or begin another index with dedup.minhash.verify: signature",
             )
         return found
 
-    def _listed(self, dump: Dump) -> dict[str, Shard]:
-        if dump.number not in self._listings:
-            shards = list_shards(self._input(dump), cache=self._session.store.shard_cache)
-            self._listings[dump.number] = {shard.uri: shard for shard in shards}
-        return self._listings[dump.number]
-
     @cached_property
-    def _listings(self) -> dict[int, dict[str, Shard]]:
+    def _listings(self) -> dict[str, Shard]:
         return {}
 
     def place_of(self, number: int) -> tuple[Dump, str, int]:
@@ -155,24 +156,46 @@ class Seen:
         return (table[TEXT][0].as_py() or b"").decode("utf-8", "replace")
 
 
-def add_to_index(session: Session, plan: PlanFile) -> Dump | None:
-    """Add the documents that a plan keeps, once; returns the dump.
+def find_in_index(session: Session, plan: PlanFile, *, expected: str) -> Dump | None:
+    """The dump that a plan is in its index; None where it can be added, or there is no index.
+
+    `expected` is the fingerprint of the plan of this recipe as the index is now.
 
     Raises:
-        StateError: the name is taken by another plan, or another dump came in between.
+        StateError: the name is taken by another plan, or the plan has not seen the dumps of the index.
     """
     index = index_of(session)
-    if index is None or (settings := near_settings(session)[0].index) is None or not settings.add:
+    if index is None:
         return None
-    name, number = dump_name(session), len(index.dumps)
+    name = dump_name(session)
     for dump in index.dumps:
         if dump.name == name and dump.plan == plan.fingerprint:
             return dump
         if dump.name == name:
             raise StateError(
                 f"{index.path} has another dump of that name: {name}",
-                hint="give this corpus another dedup.minhash.index.name, or set `add: false`",
+                hint="a dump cannot be replaced: choose another dedup.minhash.index.name, set `add: false`, "
+                "or begin another index",
             )
+    if plan.fingerprint != expected:
+        raise StateError(
+            f"the plan was made before the last dump came into {index.path}", hint="run `curate plan` again"
+        )
+    return None
+
+
+def add_to_index(session: Session, plan: PlanFile, *, expected: str) -> Dump | None:
+    """Add the documents that a plan keeps, once; returns the dump, None where the recipe says not to.
+
+    Raises:
+        StateError: as `find_in_index`, or another dump came in between.
+    """
+    index = index_of(session)
+    if index is None or (settings := near_settings(session)[0].index) is None or not settings.add:
+        return None
+    if (found := find_in_index(session, plan, expected=expected)) is not None:
+        return found
+    name, number = dump_name(session), len(index.dumps)
     file = f"dumps/{number:06d}-{plan.fingerprint[:16]}.parquet"
     files.make_dirs((index.path / file).parent)
     with files.atomic_file(index.path / file) as output:
@@ -210,7 +233,9 @@ def _write_docs(session: Session, plan: PlanFile, output: Any) -> int:
         ]
     )
     num_docs = 0
-    with pq.ParquetWriter(output, schema, compression="zstd", compression_level=1) as writer:
+    with pq.ParquetWriter(
+        output, schema, compression="zstd", compression_level=1, write_page_checksum=True
+    ) as writer:
         for block in session.blocks():
             table = _docs(session, plan, block, stage, schema)
             if table.num_rows:

@@ -120,7 +120,8 @@ def _recompute(run: OpenRun, rows: pl.DataFrame) -> tuple[int, list[str]]:
                 f"document {row['ordinal']} is stated at {row['stated']}, now {row['similarity']}"
             )
     indexed = rows.filter(pl.col("keeper") < -1)
-    return other.height + indexed.height, problems + _recompute_indexed(run, indexed)
+    number = other.height + (indexed.height if settings.reads_text else 0)
+    return number, problems + _recompute_indexed(run, indexed)
 
 
 def _recompute_indexed(run: OpenRun, rows: pl.DataFrame) -> list[str]:

@@ -108,7 +108,7 @@ def _indexed_facts(session: Session, place: Place, witness: dict[str, Any]) -> D
         kept_doc_id="",
         kept_reasons=(),
         num_copies=session.read_columns(place.entry, [near.CLUSTER_SIZE])[near.CLUSTER_SIZE][place.position],
-        keep="documents of the index stay",
+        keep=None,
         key=None,
         kept_key=None,
         similarity=witness["similarity"],

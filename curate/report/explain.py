@@ -95,8 +95,8 @@ class DuplicateFacts:
     """Why the keeper itself is not delivered (by selection); empty where it is."""
     num_copies: int
     """Documents in the cluster, this one and the kept one included."""
-    keep: str
-    """The keep rule of the recipe."""
+    keep: str | None
+    """The keep rule of the recipe; None for a document of an index, which stays whatever the rule."""
     key: Value
     """What the keep rule compared, of this document."""
     kept_key: Value
@@ -340,11 +340,13 @@ def describe_duplicate(given: DuplicateFacts) -> list[str]:
     alike = "same text as" if given.near is None else f"similarity {number(given.similarity)} to"
     if given.similarity is None:
         alike = "linked by others to"
+    what = "copies in all" if given.near is None else "documents in the cluster"
     lines = [
-        f"{alike} {given.kept_shard}:{given.kept_row}{name}; {grouped(given.num_copies)} copies in all",
+        f"{alike} {given.kept_shard}:{given.kept_row}{name}; {grouped(given.num_copies)} {what}",
         *([given.near] if given.near is not None else []),
-        f"keep rule {given.keep}: {number(given.key)} here, {number(given.kept_key)} there",
     ]
+    if given.keep is not None:
+        lines.append(f"keep rule {given.keep}: {number(given.key)} here, {number(given.kept_key)} there")
     if given.kept_reasons:
         lines.append(f"the kept copy was dropped later: {', '.join(given.kept_reasons)}")
     return lines

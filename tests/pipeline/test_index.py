@@ -14,6 +14,7 @@ import pytest
 
 import curate
 from curate.errors import DataError, StateError
+from curate.pipeline import add_dump
 from curate.pipeline.index import Index
 from tests.pipeline.near_corpus import make_recipe, make_rows, write
 
@@ -162,3 +163,83 @@ def test_an_index_survives_kills(dumps, tmp_path):
     sizes = [[dump.num_docs for dump in Index(folder / "index").dumps] for folder in (whole, killed)]
     assert sizes[0] == sizes[1]
     assert Index(killed / "index").check() == []
+
+
+def test_a_plan_that_has_not_seen_a_dump_is_not_added(dumps, tmp_path):
+    prepare(tmp_path, dumps)
+    runs = [curate.plan(recipe_of(tmp_path, number)) for number in range(2)]
+    for run in runs:
+        run.located()
+    add_dump(runs[0].session, runs[0].plan_file)
+    with pytest.raises(StateError, match="plan was made before the last dump"):
+        add_dump(runs[1].session, runs[1].plan_file)
+    again = curate.plan(recipe_of(tmp_path, 1))
+    again.located()
+    assert add_dump(again.session, again.plan_file).number == 1
+
+
+def test_nothing_is_written_under_a_name_that_is_taken(dumps, tmp_path):
+    prepare(tmp_path, dumps)
+    curate.run(recipe_of(tmp_path, 0))
+    before = (tmp_path / "work-0" / "out" / "_manifest.json").read_bytes()
+    with pytest.raises(StateError, match="another dump of that name"):
+        curate.run(recipe_of(tmp_path, 0, keep="longest"))
+    assert (tmp_path / "work-0" / "out" / "_manifest.json").read_bytes() == before
+
+
+def test_an_index_may_be_moved(dumps, tmp_path):
+    prepare(tmp_path, dumps)
+    plan = curate.run(recipe_of(tmp_path, 0)).plan_file.fingerprint
+    shutil.move(tmp_path / "index", tmp_path / "moved")
+    moved = recipe_of(tmp_path, 0, index={"path": str(tmp_path / "moved")})
+    assert curate.run(moved).plan_file.fingerprint == plan
+
+
+def damage_record(folder: Path, **changes: Any) -> None:
+    path = folder / "index" / "dumps" / "000000.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def flip_bytes(folder: Path) -> None:
+    (path,) = (folder / "index" / "dumps").glob("*.parquet")
+    data = bytearray(path.read_bytes())
+    for at in range(int(len(data) * 0.7), int(len(data) * 0.7) + 200, 4):
+        data[at] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+def truncate(folder: Path) -> None:
+    (path,) = (folder / "index" / "dumps").glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_bytes,
+        truncate,
+        lambda folder: damage_record(folder, num_docs="x"),
+        lambda folder: damage_record(folder, shards=[]),
+        lambda folder: damage_record(folder, name=5),
+        lambda folder: (folder / "index" / "dumps" / "000000.json").rename(
+            folder / "index" / "dumps" / "000001.json"
+        ),
+    ],
+)
+def test_a_damaged_index_is_an_error_that_names_the_file(dumps, tmp_path, damage):
+    prepare(tmp_path, dumps)
+    curate.run(recipe_of(tmp_path, 0))
+    damage(tmp_path)
+    with pytest.raises(DataError, match="000000"):
+        curate.run(recipe_of(tmp_path, 1))
+
+
+def test_only_the_shards_that_are_wanted_must_be_there(dumps, tmp_path):
+    prepare(tmp_path, dumps)
+    extra = [{**row, "text": f"{at} nothing like the others {at * 7919}"} for at, row in enumerate(dumps[0])]
+    write(extra, tmp_path / "d0" / "z", num_shards=1)
+    first = recipe_of(tmp_path, 0)
+    first["input"]["paths"] = [f"{tmp_path}/d0/*.parquet", f"{tmp_path}/d0/z/*.parquet"]
+    curate.run(first)
+    shutil.rmtree(tmp_path / "d0" / "z")
+    curate.run(recipe_of(tmp_path, 1))

@@ -1,10 +1,13 @@
 """Near duplicates through the pipeline: against brute force, and the laws."""
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import curate
@@ -216,3 +219,40 @@ def test_cluster_sizes_are_columns_for_filters_weights_and_output(shards, tmp_pa
     assert [("user.large" in why) for why in run.plan()["reasons"]] == (sizes > 6).to_list()
     written = pl.read_parquet(tmp_path / "out" / "*.parquet")
     assert written["minhash.cluster_size"].max() > 1
+
+
+@pytest.mark.parametrize("near", [{"max_group": 2, "max_reps": 1}, {}], ids=str)
+def test_no_two_that_stay_are_similar_where_the_hub_of_a_hot_group_is_filtered(tmp_path, near):
+    rng = random.Random(1)
+    hub = [f"w{rng.randrange(10**6)}" for _ in range(200)]
+    rows = []
+    for at in range(400):
+        words = list(hub)
+        for place in rng.sample(range(200), 4 if at else 0):
+            words[place] = f"x{rng.randrange(10**6)}"
+        row = {"id": str(at), "text": " ".join(words), "source": "s", "dump": "d", "score": float(at > 0)}
+        rows.append(row)
+    recipe = make_recipe(write(rows, tmp_path / "shards"), tmp_path, **near)
+    recipe["filter"] = [{"reason": "user.hub", "drop": "score < 0.5"}]
+    run = curate.plan(recipe)
+    kept = [at for at, why in enumerate(run.plan()["reasons"].to_list()) if not why]
+    sets = {at: twin.shingle_set(rows[at]["text"], SETTINGS) for at in kept}
+    texts = [row["text"] for row in rows]
+    pairs = twin.candidates(texts, [None] * len(rows), SETTINGS, 17, 7)
+    similar = [pair for pair in pairs if set(pair) <= set(kept)]
+    assert not [(a, b) for a, b in similar if twin.similarity(sets[a], sets[b], "jaccard") >= 0.8]
+    assert len(kept) > 100 and check_witnesses(run).problems == []
+
+
+def test_columns_of_lists_are_refused(shards, tmp_path):
+    table = pq.read_table(shards / "part-0.parquet")
+    tags = pa.array([["a"]] * table.num_rows)
+    pq.write_table(table.append_column("tags", tags), shards / "part-0.parquet")
+    for near in ({"within": "tags"}, {"keep": "tags desc"}):
+        with pytest.raises(ConfigError, match=r"needs a column of single values, tags is list"):
+            curate.dedup(make_recipe(shards, tmp_path, **near))
+
+
+def test_an_index_is_local(shards, tmp_path):
+    with pytest.raises(ConfigError, match="an index is a local folder"):
+        curate.dedup(make_recipe(shards, tmp_path, index={"path": "s3://bucket/seen"}))
