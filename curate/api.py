@@ -67,7 +67,10 @@ def dedup(
     num_threads: int | None = None,
     memory: str = "2GiB",
 ) -> OpenRun:
-    """Measure what is missing, then find duplicate clusters and fit what the plan needs."""
+    """Find duplicates, measuring only what that needs; nothing is dropped.
+
+    The run has `clusters()` and `edges()` of near duplicates then.
+    """
     session = _session(recipe, overrides, num_threads, memory)
     pipeline.run_resolve(session)
     return OpenRun(session)

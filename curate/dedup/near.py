@@ -123,6 +123,11 @@ class Near(KeepRule):
         """Whether candidates are read once more."""
         return self.verify in ("jaccard", "containment")
 
+    @property
+    def least_similarity(self) -> float:
+        """What a pair must have to count."""
+        return self.threshold if self.verify != "none" else 0.0
+
     def choose_bands(self, preset: str | None, num_hashes: int) -> Bands:
         """The bands of signatures of a preset with this many slots.
 

@@ -128,7 +128,7 @@ class NearKeepers:
             yield docs, (pl.concat(edges).sort("a", "b") if edges else _NO_EDGES)
 
     def _decide(self, docs: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-        verified = edges.filter(pl.col("similarity") >= self._least)
+        verified = edges.filter(pl.col("similarity") >= self._settings.least_similarity)
         batches = [
             frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
             for frame in (docs.select("cluster", "doc", "node"), verified.select("a", "b", "similarity"))
@@ -140,10 +140,6 @@ class NearKeepers:
         is_connected = self._settings.cluster == "connected"
         losers = pl.DataFrame(pl.from_arrow(_rust.choose_keepers(tables[0], tables[1], is_connected)))
         return losers.rename({"doc": "ordinal"}).filter(pl.col("ordinal") >= 0)
-
-    @property
-    def _least(self) -> float:
-        return self._settings.threshold if self._settings.verify != "none" else 0.0
 
 
 _DOCS = pa.schema([(name, pa.int64()) for name in ("cluster", "doc", "node")])

@@ -17,8 +17,7 @@ here: what is removed with a part (`_rust.part_edits`), the pass over the corpus
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -229,14 +228,6 @@ class ExactParts:
             self._clusters.close()
         for number in range(len(self._firsts)):
             self._counts_path(number).unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _duplicates(clusters: Clusters, first: int, counts: np.ndarray) -> pa.RecordBatch:

@@ -4,7 +4,7 @@ Cost: decoding the row groups that have a wanted document. Not here: what is don
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from curate.pipeline.decoding import read_batches
 from curate.pipeline.session import PieceEntry, Session
 from curate.pipeline.transform import SCHEMA, SPANS
 from curate.schema import TEXT
-from curate.shards import Input, Piece, split_pieces
+from curate.shards import Input, Piece, join, row_groups
 
 NO_BUCKET = 0xFFFF_FFFF
 _MAX_LINES = 100
@@ -78,18 +78,13 @@ def read_wanted(
 
 def _wanted_groups(piece: Piece, is_wanted: npt.NDArray[np.bool_]) -> list[Piece]:
     """The row groups of a piece that have wanted rows; those beside each other are one piece."""
-    if piece.stop_row_group == piece.start_row_group:
-        return [piece]
     found: list[Piece] = []
-    for group in split_pieces(piece.shard, max_bytes=0)[piece.start_row_group : piece.stop_row_group]:
-        first, num_rows = group.first_row - piece.first_row, group.num_rows or 0
-        if not is_wanted[first : first + num_rows].any():
-            continue
-        if found and found[-1].stop_row_group == group.start_row_group:
-            last = found.pop()
-            num_rows += last.num_rows or 0
-            group = replace(last, stop_row_group=group.stop_row_group, num_rows=num_rows)
-        found.append(replace(group, ordinal=piece.ordinal))
+    for group in row_groups(piece):
+        first = group.first_row - piece.first_row
+        stop = len(is_wanted) if group.num_rows is None else first + group.num_rows
+        if is_wanted[first:stop].any():
+            beside = found and found[-1].stop_row_group == group.start_row_group
+            found.append(join(found.pop(), group) if beside else group)
     return found
 
 

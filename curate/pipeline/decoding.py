@@ -6,12 +6,11 @@ what is read (shards/).
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pyarrow as pa
 
 from curate.pipeline.readahead import map_ahead, read_ahead
-from curate.shards import Input, Piece, iter_batches, split_pieces
+from curate.shards import Input, Piece, iter_batches, join, row_groups
 
 _NUM_READERS = 2
 
@@ -34,17 +33,9 @@ def read_batches(
 
 def _parts(piece: Piece, max_bytes: int) -> list[Piece]:
     """Row groups of a piece, joined with the next ones up to `max_bytes` of text."""
-    if piece.stop_row_group == piece.start_row_group:
-        return [piece]
     found: list[Piece] = []
-    for group in split_pieces(piece.shard, max_bytes=0)[piece.start_row_group : piece.stop_row_group]:
+    for group in row_groups(piece):
         if found and found[-1].num_bytes + group.num_bytes <= max_bytes:
-            last = found.pop()
-            group = replace(
-                last,
-                stop_row_group=group.stop_row_group,
-                num_rows=(last.num_rows or 0) + (group.num_rows or 0),
-                num_bytes=last.num_bytes + group.num_bytes,
-            )
-        found.append(replace(group, ordinal=piece.ordinal))
+            group = join(found.pop(), group)
+        found.append(group)
     return found

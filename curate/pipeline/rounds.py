@@ -12,6 +12,7 @@ parts are (dedup/parts.py).
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,12 +125,13 @@ class Round:
 
     def _find_exactly(self, transform: DuplicateParts, wanted: set[int]) -> None:
         limits = self.session.limits
-        with ExactParts(
+        parts = ExactParts(
             transform,
             scratch=self.session.run.scratch,
             memory_bytes=limits.memory_bytes // 2,
             num_threads=limits.num_threads,
-        ) as exact:
+        )
+        with closing(parts) as exact:
             exact.find(self._texts(entry) for entry in self.session.entries)
             for number, entry in enumerate(self.session.entries):
                 if id(entry) in wanted:

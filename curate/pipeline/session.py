@@ -282,7 +282,8 @@ class Session:
             StateError: the piece has not been measured for a stage, or a column file is not of this piece.
         """
         wanted = list(dict.fromkeys(names))
-        frame = self._read_measured(rows, [name for name in wanted if name not in self.facts_schema.names])
+        known = set(self.facts_schema.names)
+        frame = self._read_measured(rows, [name for name in wanted if name not in known])
         for facts in self.facts:
             found = [name for name in wanted if name in facts.schema.names]
             if found:

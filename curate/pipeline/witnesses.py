@@ -98,7 +98,7 @@ def _check_reasons(witnesses: pl.DataFrame, joined: pl.DataFrame, docs: pl.DataF
 def _recompute(run: OpenRun, rows: pl.DataFrame) -> tuple[int, list[str]]:
     """Compute similarities again; returns how many pairs of different texts, and what is wrong."""
     settings, _ = near.near_settings(run.session)
-    least = settings.threshold if settings.verify != "none" else 0.0
+    least = settings.least_similarity
     problems = [
         f"document {row['ordinal']} is dropped at {row['similarity']}, below {least}"
         for row in rows.filter(pl.col("similarity") < least).iter_rows(named=True)

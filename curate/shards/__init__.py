@@ -6,7 +6,7 @@
 
 from curate.shards.columns import carried_schema, shard_schema
 from curate.shards.listing import list_shards
-from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, split_pieces
+from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, join, row_groups, split_pieces
 from curate.shards.reading import batch_schema, iter_batches, read_rows
 from curate.shards.storage import Place, locate, open_file
 from curate.shards.writer import ShardWriter, WrittenFile
@@ -22,10 +22,12 @@ __all__ = [
     "batch_schema",
     "carried_schema",
     "iter_batches",
+    "join",
     "list_shards",
     "locate",
     "open_file",
     "read_rows",
+    "row_groups",
     "shard_schema",
     "split_pieces",
 ]

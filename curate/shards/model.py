@@ -5,7 +5,7 @@ one task covers: whole row groups of a Parquet shard up to a byte limit (a row g
 whole JSONL shard. Not here: finding the files (listing.py), reading them (reading.py).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -96,6 +96,24 @@ class Piece:
             self.stop_row_group,
         ]
         return fingerprint(parts)
+
+
+def row_groups(piece: Piece) -> list[Piece]:
+    """The row groups of a piece, each a piece of its own with the same ordinal; one without any is itself."""
+    if piece.stop_row_group == piece.start_row_group:
+        return [piece]
+    groups = split_pieces(piece.shard, max_bytes=0)[piece.start_row_group : piece.stop_row_group]
+    return [replace(group, ordinal=piece.ordinal) for group in groups]
+
+
+def join(first: Piece, second: Piece) -> Piece:
+    """Two pieces of a shard, the second of which begins where the first ends, as one."""
+    return replace(
+        first,
+        stop_row_group=second.stop_row_group,
+        num_rows=(first.num_rows or 0) + (second.num_rows or 0),
+        num_bytes=first.num_bytes + second.num_bytes,
+    )
 
 
 def split_pieces(shard: Shard, *, max_bytes: int = 256 << 20) -> list[Piece]:

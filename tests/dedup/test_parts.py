@@ -1,6 +1,7 @@
 """Duplicate parts: the native functions and the exact finder against their twins; order, error and bounds."""
 
 import json
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -35,7 +36,7 @@ def array(rows):
 def find_exactly(tmp_path, batches, settings, *, memory_bytes=1 << 20, num_threads=1):
     """Duplicate parts of each document of batches of (texts, scopes), each a group."""
     exact = ExactParts(settings, scratch=tmp_path, memory_bytes=memory_bytes, num_threads=num_threads)
-    with exact:
+    with closing(exact):
         exact.find(
             iter([(array(rows), None if scopes is None else pa.array(scopes, pa.string()))])
             for rows, scopes in batches
