@@ -5,6 +5,7 @@
       DataError     (and ValueError)    an input is wrong: shard, row, what was expected
       StateError    (and RuntimeError)  a saved state is not of this run: both values
       MissingExtra  (and ImportError)   an optional package is missing: the pip line
+      WorkerError   (and RuntimeError)  a process of ours died: which one, and what it was doing
 
 `OSError` and its children (a missing file, a full disk) stay themselves.
 """
@@ -36,3 +37,7 @@ class StateError(CurateError, RuntimeError):
 
 class MissingExtra(CurateError, ImportError):
     """An optional package is missing; the message has the pip line."""
+
+
+class WorkerError(CurateError, RuntimeError):
+    """A process of ours died; the message has which one and what it was doing."""

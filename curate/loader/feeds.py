@@ -1,0 +1,192 @@
+"""Where the sequences of a step come from: lanes in this process, or lanes in worker processes.
+
+A worker hosts some consecutive lanes of its rank and gives their sequences of one step as an item; the main
+process takes one item of each worker and joins them. Tokens travel as one int32 tensor in shared memory, the
+rest is small. Workers may be forked, spawned or from a fork server; nothing is opened before they start.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from curate.errors import StateError, WorkerError
+from curate.loader.corpus import Corpus
+from curate.loader.lanes import Lanes, Sequences
+from curate.loader.shared import Closed, SharedLog, WaitingLog
+from curate.loader.state import Floats, LaneArrays
+from curate.loader.stream import Chunks
+from curate.loader.weights import WeightLog
+from curate.loader.world import share
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a rank's lanes go on from."""
+
+    corpus: Corpus
+    arrays: LaneArrays
+    lanes: range
+    step: int
+    began: int
+    """Step at which the lanes were new."""
+
+    def host(self, lanes: range, weights: Callable[[int], Floats], *, executor: Any = None) -> Lanes:
+        """Bring some of the lanes to work in this process."""
+        first = lanes.start - self.lanes.start
+        corpus = self.corpus
+        return Lanes(
+            corpus.index,
+            corpus.constants,
+            corpus.reader(),
+            Chunks(corpus.memory_bytes // 4, executor),
+            weights=weights,
+            arrays=self.arrays.part(first, first + len(lanes)),
+            first=lanes.start,
+            step=self.step,
+            began=self.began,
+        )
+
+
+class Feed(Protocol):
+    """Gives the sequences of step after step."""
+
+    def next(self) -> list[Sequences]:
+        """Those of the next step, in the order of the lanes."""
+
+    def seal(self, block: int, weights: Floats) -> None:
+        """Hear that a block is sealed."""
+
+    def close(self) -> None:
+        """End."""
+
+
+class LocalFeed:
+    """Lanes in this process; some threads read ahead."""
+
+    def __init__(self, start: Start, log: WeightLog, *, num_threads: int) -> None:
+        self._executor = ThreadPoolExecutor(num_threads, "curate-read") if num_threads else None
+        self._lanes = start.host(start.lanes, log.of, executor=self._executor)
+
+    def next(self) -> list[Sequences]:
+        """Sequences of the next step."""
+        return [self._lanes.next()]
+
+    def seal(self, block: int, weights: Floats) -> None:
+        """Nothing to do: the log is the same."""
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class LaneDataset(IterableDataset[tuple[torch.Tensor, Sequences]]):
+    """What worker processes iterate: the sequences of their lanes, step by step."""
+
+    def __init__(self, start: Start, log: WeightLog, shared: SharedLog, timeout_s: float) -> None:
+        self._start, self._log, self._shared, self._timeout_s = start, log, shared, timeout_s
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Sequences]]:
+        info = get_worker_info()
+        assert info is not None
+        lanes = share(self._start.lanes, info.id, info.num_workers, "number of workers")
+        waiting = WaitingLog(self._log, self._shared, timeout_s=self._timeout_s)
+        hosted = self._start.host(lanes, waiting.of)
+        while (part := _next(hosted)) is not None:
+            tokens = torch.from_numpy(part.tokens)
+            yield tokens, replace(part, tokens=part.tokens[:, :0])
+
+
+def _next(lanes: Lanes) -> Sequences | None:
+    """Sequences of the next step; None when the training process has closed the feed."""
+    try:
+        return lanes.next()
+    except Closed:
+        return None
+
+
+class WorkerFeed:
+    """Lanes in worker processes."""
+
+    def __init__(self, start: Start, log: WeightLog, *, num_workers: int, settings: "WorkerSettings") -> None:
+        constants = start.corpus.constants
+        for part in range(num_workers):
+            share(start.lanes, part, num_workers, "number of workers")
+        num_blocks = -(-constants.max_in_flight // constants.block_steps) + 3
+        self._shared = SharedLog(len(start.corpus.index.pools), num_blocks, num_workers)
+        self._start, self._num_workers = start, num_workers
+        dataset = LaneDataset(
+            start, WeightLog(dict(log.blocks), log.sealed), self._shared, settings.timeout_s
+        )
+        self._items = iter(
+            DataLoader(
+                dataset,
+                batch_size=None,
+                num_workers=num_workers,
+                prefetch_factor=settings.prefetch_steps,
+                multiprocessing_context=settings.context,
+            )
+        )
+
+    def next(self) -> list[Sequences]:
+        """One item of each worker, checked to be of one step."""
+        parts = []
+        for worker in range(self._num_workers):
+            try:
+                tokens, part = next(self._items)
+            except RuntimeError as exc:
+                if "exited unexpectedly" in str(exc) or "is killed by signal" in str(exc):
+                    raise WorkerError(self._describe_death(str(exc))) from exc
+                raise
+            parts.append(replace(part, tokens=tokens.numpy()))
+        lanes = [
+            lane
+            for part in parts
+            for lane in range(part.delta.first_lane, part.delta.first_lane + len(part.delta.clock))
+        ]
+        if lanes != list(self._start.lanes) or len({part.delta.step for part in parts}) != 1:
+            raise StateError(f"workers gave other lanes or steps than expected: {lanes}")
+        return parts
+
+    def _describe_death(self, message: str) -> str:
+        keys = self._start.corpus.index.shard_keys
+        doing = []
+        for worker in range(self._num_workers):
+            lanes = share(self._start.lanes, worker, self._num_workers, "number of workers")
+            shard = self._shared.reading(worker)
+            where = f"reading {keys[shard]}" if shard >= 0 else "reading nothing"
+            doing.append(f"worker {worker}: lanes {lanes.start} to {lanes.stop - 1}, {where}")
+        first_line = message.splitlines()[0]
+        return f"a loader worker died: {first_line} ({'; '.join(doing)})"
+
+    def seal(self, block: int, weights: Floats) -> None:
+        """Tell the workers."""
+        self._shared.write(block, weights)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._shared.close()
+        shutdown = getattr(self._items, "_shutdown_workers", None)
+        if shutdown is not None:
+            shutdown()
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How worker processes run; nothing here decides a batch."""
+
+    context: str | None = None
+    """fork, spawn or forkserver; None is Python's default."""
+    prefetch_steps: int = 2
+    """Steps that a worker is ahead."""
+    timeout_s: float = 1800.0
+    """Seconds that a worker waits for weights."""
+
+    def __post_init__(self) -> None:
+        if self.context is not None:
+            multiprocessing.get_context(self.context)

@@ -1,0 +1,152 @@
+"""Tokens of one lane's documents of one pool, read some documents at a time and ahead of their use.
+
+What is in memory is a cache: a piece of a document can be asked for again after it was dropped, and is read
+again. All streams of a process share one limit of bytes; the stream that was used least recently gives up its
+tokens first. Not here: which piece is next (lanes.py), how documents are read (reading.py).
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.loader.order import Ints, PoolOrder
+
+CHUNK_TOKENS = 16_384
+"""Tokens that are read at once, about."""
+
+Tokens = npt.NDArray[np.integer]
+
+
+class Reads(Protocol):
+    """Gives the tokens of documents, whatever thread asks."""
+
+    def read(self, docs: Ints) -> tuple[Tokens, Ints]:
+        """Tokens of documents one after another, and where each begins, with the end behind them."""
+
+
+@dataclass
+class Chunk:
+    """Tokens of consecutive documents of a window."""
+
+    window: int
+    first: int
+    tokens: Tokens
+    offsets: Ints
+
+    def find(self, window: int, item: int) -> Tokens | None:
+        """The tokens of a document, if it is here."""
+        place = item - self.first
+        if window != self.window or not 0 <= place < len(self.offsets) - 1:
+            return None
+        return self.tokens[self.offsets[place] : self.offsets[place + 1]]
+
+    @property
+    def stop(self) -> int:
+        """The first item behind it."""
+        return self.first + len(self.offsets) - 1
+
+
+class Chunks:
+    """The chunks in memory, the least recently used first, and who reads ahead."""
+
+    def __init__(self, memory_bytes: int, executor: Executor | None) -> None:
+        """Hold at most `memory_bytes`, or the one chunk that is in use; None reads nothing ahead."""
+        self.executor = executor
+        self._memory_bytes = memory_bytes
+        self._sizes: OrderedDict[Stream, int] = OrderedDict()
+        self._num_bytes = 0
+
+    def used(self, stream: "Stream", num_bytes: int) -> None:
+        """Note that a stream holds `num_bytes` and was used; others are dropped if it is too much."""
+        self._num_bytes += num_bytes - self._sizes.pop(stream, 0)
+        self._sizes[stream] = num_bytes
+        while self._num_bytes > self._memory_bytes and len(self._sizes) > 1:
+            oldest, size = self._sizes.popitem(last=False)
+            oldest.drop()
+            self._num_bytes -= size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be read ahead."""
+        return self._num_bytes < self._memory_bytes * 3 // 4
+
+
+class Stream:
+    """Documents of one pool on one lane."""
+
+    def __init__(self, order: PoolOrder, lane: int, reader: Reads, chunks: Chunks) -> None:
+        self._order, self._lane = order, lane
+        self._planned = order.index.tokens
+        self._reader = reader
+        self._chunks = chunks
+        self._window = -1
+        self._docs: Ints | None = None
+        self._chunk: Chunk | None = None
+        self._ahead: Future[Chunk] | None = None
+        self._ahead_at = (-1, -1)
+
+    def docs(self, window: int) -> Ints | None:
+        """Positions of the documents of a window, in order; None past the end."""
+        if window != self._window:
+            self._window, self._docs = window, self._order.window(self._lane, window)
+        return self._docs
+
+    def settle(self, window: int, item: int) -> tuple[int, int] | None:
+        """The place itself if it holds a document, else the next one that does; None where none is left."""
+        while (docs := self.docs(window)) is not None:
+            if item < len(docs):
+                return window, item
+            window, item = window + 1, 0
+        return None
+
+    def document(self, window: int, item: int) -> tuple[int, Tokens]:
+        """Position and tokens of a document."""
+        docs = self.docs(window)
+        assert docs is not None
+        chunk = self._chunk
+        found = chunk.find(window, item) if chunk is not None else None
+        if found is None:
+            chunk = self._chunk = self._load(window, item)
+            self._chunks.used(self, chunk.tokens.nbytes)
+            found = chunk.find(window, item)
+            assert found is not None
+            if self._chunks.executor is not None and self._chunks.has_room:
+                self.read_ahead(window, chunk.stop)
+        return int(docs[item]), found
+
+    def drop(self) -> None:
+        """Forget the tokens in memory."""
+        self._chunk = None
+        self._ahead = None
+
+    def read_ahead(self, window: int, item: int) -> None:
+        """Begin to read the chunk at a place, if there is one, in another thread."""
+        docs = self.docs(window)
+        executor = self._chunks.executor
+        if docs is not None and item < len(docs) and executor is not None and self._ahead is None:
+            self._ahead = executor.submit(self._read, window, item, docs)
+            self._ahead_at = (window, item)
+
+    def _load(self, window: int, item: int) -> Chunk:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and self._ahead_at == (window, item):
+            return ahead.result()
+        docs = self.docs(window)
+        assert docs is not None
+        return self._read(window, item, docs)
+
+    def _read(self, window: int, item: int, docs: Ints) -> Chunk:
+        num_docs = _fitting(self._planned[docs[item : item + CHUNK_TOKENS]])
+        tokens, offsets = self._reader.read(docs[item : item + num_docs])
+        return Chunk(window, item, tokens, offsets)
+
+
+def _fitting(planned: Sequence[int] | npt.NDArray[np.integer]) -> int:
+    """How many of the next documents, which have about so many tokens, are read at once: at least one."""
+    totals = np.cumsum(np.asarray(planned, np.int64) + 1)
+    return max(1, int(np.searchsorted(totals, CHUNK_TOKENS, side="right")))

@@ -1,0 +1,111 @@
+"""Batches of the training loader, computed the plain way: one lane after another, with Python's own numbers.
+
+Windows of documents come from `order` (tested by itself); scheduling, packing and changes of weights are
+written out here as the documentation says them.
+"""
+
+import math
+
+from curate.loader.order import pool_order
+from curate.loader.schedule import phases
+
+
+class Lane:
+    def __init__(self, index, constants, read, number, first_weights):
+        self.constants, self.read, self.number = constants, read, number
+        self.orders = [pool_order(index, constants, pool) for pool in range(len(index.pools))]
+        ahead = phases(index, constants, number, number + 1)[0]
+        self.ahead = [float(value) for value in ahead]
+        self.weights = [float(value) for value in first_weights]
+        self.passes = [
+            value / weight if weight > 0 else math.inf
+            for value, weight in zip(self.ahead, self.weights, strict=True)
+        ]
+        self.clock = 0.0
+        self.documents = [self._documents(pool) for pool in range(len(self.orders))]
+        self.open = [None] * len(self.orders)
+        self.buffer = []
+
+    def _documents(self, pool):
+        number = 0
+        while (window := self.orders[pool].window(self.number, number)) is not None:
+            yield from (int(doc) for doc in window)
+            number += 1
+
+    def set_weights(self, new):
+        if list(new) == self.weights:
+            return
+        for pool, (old, weight) in enumerate(zip(self.weights, new, strict=True)):
+            tokens = (self.passes[pool] - self.clock) * old if old > 0 else self.ahead[pool]
+            self.passes[pool] = self.clock + tokens / weight if weight > 0 else math.inf
+            if self.documents[pool] is None:
+                self.passes[pool] = math.inf
+        self.weights = [float(value) for value in new]
+
+    def take(self, most):
+        while True:
+            pool = min(range(len(self.passes)), key=lambda pool: (self.passes[pool], pool))
+            if self.passes[pool] == math.inf:
+                return None
+            if self.open[pool] is None:
+                doc = next(self.documents[pool], None)
+                if doc is None:
+                    self.passes[pool], self.documents[pool] = math.inf, None
+                    continue
+                self.open[pool] = [doc, 0]
+            doc, offset = self.open[pool]
+            tokens = self.read(doc)
+            part = tokens[offset : offset + most]
+            self.clock = self.passes[pool]
+            self.passes[pool] += len(part) / self.weights[pool]
+            self.open[pool] = None if offset + len(part) == len(tokens) else [doc, offset + len(part)]
+            return (pool, doc, offset, part)
+
+    def sequence(self):
+        """Pieces of one sequence, with where each begins; None where it cannot be filled."""
+        pieces, at, seq_len = [], 0, self.constants.seq_len
+        if self.constants.packing == "split":
+            while at < seq_len:
+                piece = self.take(seq_len - at)
+                if piece is None:
+                    return None
+                pieces.append((at, piece))
+                at += len(piece[3])
+            return pieces
+        while len(self.buffer) < self.constants.pack_pieces and (piece := self.take(seq_len)):
+            self.buffer.append(piece)
+        if not self.buffer:
+            return None
+        is_first = True
+        while fitting := [piece for piece in self.buffer if len(piece[3]) <= seq_len - at]:
+            piece = fitting[0]
+            if self.constants.packing == "best_fit" and not is_first:
+                piece = max(fitting, key=lambda piece: len(piece[3]))
+            is_first = False
+            self.buffer = [other for other in self.buffer if other is not piece]
+            pieces.append((at, piece))
+            at += len(piece[3])
+        return pieces
+
+
+def batches(index, constants, read, weights_of, num_steps, first_step=0):
+    """Token rows and spans of each step, as lists; ends early where a lane has nothing left."""
+    first_block = first_step // constants.block_steps
+    lanes = [
+        Lane(index, constants, read, number, weights_of(first_block)) for number in range(constants.num_lanes)
+    ]
+    for step in range(first_step, first_step + num_steps):
+        rows, spans = [], []
+        for lane in lanes:
+            if step % constants.block_steps == 0 and step != first_step:
+                lane.set_weights([float(value) for value in weights_of(step // constants.block_steps)])
+            for _ in range(constants.rows):
+                pieces = lane.sequence()
+                if pieces is None:
+                    return
+                tokens = []
+                for start, (pool, doc, offset, part) in pieces:
+                    spans.append([len(rows), start, len(part), pool, doc, offset])
+                    tokens += [int(token) for token in part]
+                rows.append(tokens + [constants.pad_id] * (constants.seq_len - len(tokens)))
+        yield rows, spans
