@@ -1,9 +1,9 @@
-"""What lanes have served of an index, and an index that leaves it out: how a plan follows another in mid-epoch.
+"""What lanes have served of an index, and what that leaves of another: how a plan follows one in mid-epoch.
 
 Model-aware selection moves to the next plan while documents of the last one are partly served. A document
-counts as served once its first token was; the rest of it is not served after the change. Only the epoch that the
-most advanced lane is in counts, pool by pool. In its first epoch the new plan gives each document as often as it
-repeats it, less what was served; from the second on as it says.
+counts as served once its first token was; the rest of it is not served after the change. What counts is, pool
+by pool, the epoch that is not over for every lane. In its first epoch the new plan gives each document as often
+as it repeats it, less what was served; from the second on as it says.
 
 Cost: a pass over the documents of both plans, 10 bytes a document while it works. Not here: when plans change
 (data.py).
@@ -35,25 +35,17 @@ def served_counts(index: Index, constants: Constants, cursor: Ints, pieces: Ints
         first = _epoch_start(order, cursor[:, pool])
         _add_whole_windows(counts, order, cursor[:, pool, WINDOW], first)
         _add_open_windows(counts, order, cursor[:, pool], first)
-    for lane, piece in enumerate(pieces):
-        for number, window, item, offset, _ in piece[piece[:, 0] != EMPTY].tolist():
-            if offset == 0:
-                docs = pool_order(index, constants, number).window(lane, window)
-                assert docs is not None
-                counts[docs[item]] -= 1
+    for lane in range(len(pieces)):
+        _take_back_unserved(counts, index, constants, lane, cursor[lane], pieces[lane])
     return np.maximum(counts, 0)
 
 
 def _epoch_start(order: PoolOrder, cursor: Ints) -> int:
-    """First block, counted over all passes, of the epoch that the most advanced lane is in."""
+    """First block, counted over all passes, of the epoch that is not over for every lane."""
     facts = order.index.pools[order.pool]
-    steps = cursor[:, WINDOW] * order.window_blocks
-    has_open = (cursor[:, ITEM] > 0) | (cursor[:, OFFSET] > 0)
-    last = np.where(has_open, steps, steps - 1)
-    lanes = np.arange(len(cursor))
-    blocks = np.where(last >= 0, last * order.num_lanes + order.place(lanes), 0)
+    blocks = cursor[:, WINDOW] * order.window_blocks * order.num_lanes + order.place(np.arange(len(cursor)))
     epoch_blocks = facts.num_blocks * facts.num_levels
-    return int(blocks.max(initial=0)) // epoch_blocks * epoch_blocks
+    return int(blocks.min()) // epoch_blocks * epoch_blocks
 
 
 def _add_whole_windows(counts: np.ndarray, order: PoolOrder, windows: Ints, first: int) -> None:
@@ -78,6 +70,21 @@ def _add_open_windows(counts: np.ndarray, order: PoolOrder, cursor: Ints, first:
             assert docs is not None
             in_epoch = passes[:num_docs] * order.index.pools[order.pool].num_blocks >= first
             np.add.at(counts, docs[:num_docs][in_epoch], 1)
+
+
+def _take_back_unserved(  # over: a lane's documents, and where they are
+    counts: np.ndarray, index: Index, constants: Constants, lane: int, cursor: Ints, pieces: Ints
+) -> None:
+    """Take back the documents of which all that the cursor has passed is in the packer's buffer."""
+    held: dict[tuple[int, int, int], list[int]] = {}
+    for pool, window, item, _, num_tokens, total in pieces[pieces[:, 0] != EMPTY].tolist():
+        held.setdefault((pool, window, item), [total]).append(num_tokens)
+    for (pool, window, item), (total, *parts) in held.items():
+        is_open = tuple(cursor[pool, :OFFSET].tolist()) == (window, item)
+        if sum(parts) == (cursor[pool, OFFSET] if is_open else total):
+            docs = pool_order(index, constants, pool).window(lane, window)
+            assert docs is not None
+            counts[docs[item]] -= 1
 
 
 def left_to_give(index: Index, served: npt.NDArray[np.int32], new: Index, left: Counts) -> Counts:

@@ -248,8 +248,8 @@ class Data(IterableDataset[Batch]):
         return self.mixing.set(weights) * self.corpus.constants.block_steps
 
     def weights(self) -> dict[str, float]:
-        """Weights of the step that is handed out next."""
-        values = self.mixing.log.of(self.corpus.constants.block_of(self.step))
+        """Weights of the step that was handed out last; before the first step, of that."""
+        values = self.mixing.log.of(self.corpus.constants.block_of(max(self.step - 1, 0)))
         return dict(zip(self.corpus.names, map(float, values), strict=True))
 
     def swap_plan(self, source: Any) -> int:

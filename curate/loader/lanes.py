@@ -132,7 +132,7 @@ class Lanes:
             cursor[:] = (place[0], place[1] + 1, 0) if is_whole else (*place, offset + num_tokens)
             if num_tokens:
                 part = tokens[offset : offset + num_tokens]
-                return Piece(pool, *place, offset, part, document, is_whole)
+                return Piece(pool, *place, offset, part, document, len(tokens))
             self.arrays.served[lane, pool, 1] += 1
         return None
 
@@ -141,7 +141,7 @@ class Lanes:
         num_tokens = len(piece.tokens)
         spans.append((row, start, num_tokens, piece.pool, piece.document, piece.offset))
         served = self.arrays.served[lane, piece.pool]
-        served += (num_tokens, piece.is_whole)
+        served += (num_tokens, piece.ends)
         self._touched.add((lane, piece.pool))
 
     def _split(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
@@ -173,7 +173,7 @@ class Lanes:
         held = self.arrays.pieces[lane]
         held[:] = EMPTY
         for number, piece in enumerate(buffer):
-            held[number] = (piece.pool, piece.window, piece.item, piece.offset, len(piece.tokens))
+            held[number] = piece.numbers()
         return at > 0
 
     def _buffer(self, lane: int) -> list[Piece]:
@@ -181,10 +181,9 @@ class Lanes:
         buffer = self._buffers.get(lane)
         if buffer is None:
             buffer = self._buffers[lane] = []
-            for pool, window, item, offset, num_tokens in self.arrays.pieces[lane].tolist():
+            for pool, window, item, offset, num_tokens, total in self.arrays.pieces[lane].tolist():
                 if pool != EMPTY:
                     document, tokens = self._stream(lane, pool).document(window, item)
                     part = tokens[offset : offset + num_tokens]
-                    is_whole = offset + num_tokens == len(tokens)
-                    buffer.append(Piece(pool, window, item, offset, part, document, is_whole))
+                    buffer.append(Piece(pool, window, item, offset, part, document, total))
         return buffer

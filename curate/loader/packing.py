@@ -23,8 +23,17 @@ class Piece:
     tokens: Tokens
     document: int
     """Position in the index."""
-    is_whole: bool
-    """Whether it ends with the document."""
+    total: int
+    """Tokens of the document."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the document ends with it."""
+        return self.offset + len(self.tokens) == self.total
+
+    def numbers(self) -> tuple[int, ...]:
+        """What a state has of it."""
+        return (self.pool, self.window, self.item, self.offset, len(self.tokens), self.total)
 
 
 def pack(buffer: list[Piece], room: int, *, best: bool) -> list[Piece]:

@@ -22,8 +22,8 @@ TOKENS, DOCS = 0, 1
 """Columns of what was served: tokens, and documents to their last token."""
 EMPTY = -1
 """Pool of a place in the packer's buffer that holds nothing."""
-PIECE = 5
-"""Numbers of a buffered piece: pool, window, item, offset, tokens."""
+PIECE = 6
+"""Numbers of a buffered piece: pool, window, item, offset, tokens, tokens of the document."""
 
 
 @dataclass
