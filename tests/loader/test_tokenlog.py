@@ -33,7 +33,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     st.dictionaries(
         st.text(max_size=9), st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
     ),
-    st.integers(0, 2**62),
+    st.integers(0, 2**63 - 1),
 )
 def test_names_and_numbers_survive_exactly(
     weights: dict[str, float], loss: dict[str, float | None], count: int
@@ -162,7 +162,10 @@ def line(**changes: object) -> bytes:
         ([HEADER.to_line(), line(block=True)], "no whole number"),
         ([HEADER.to_line(), line(tokens={"web": 1.5})], "tokens of 'web' is no whole number from 0: 1.5"),
         ([HEADER.to_line(), line(weights={"web": "1"})], "weights of 'web' is no number"),
-        ([HEADER.to_line(), line(weights={"web": 10**400})], "weights of 'web' is too large"),
+        (
+            [HEADER.to_line(), line(weights={"web": 10**400})],
+            "weights of 'web' is above 9223372036854775807: 0x",
+        ),
         ([HEADER.to_line(), line(weights=[])], "weights is not an object by pool"),
         ([HEADER.to_line(), line(loss={"web": []})], "loss of 'web'"),
         ([HEADER.to_line(), line(events=1)], "events are a list"),
