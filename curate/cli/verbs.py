@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -160,12 +161,43 @@ def explain(
 
 
 @app.command()
-def report(run_dir: RunPath, relocate: Relocate = None, as_json: AsJson = False) -> None:
+def report(
+    run_dir: Annotated[Path | None, typer.Argument(help="Folder of a run.", metavar="RUN")] = None,
+    loader_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--loader-log",
+            metavar="LOG",
+            exists=True,
+            dir_okay=False,
+            help="Report a token log of the training loader instead: LOG.html and LOG.report.json.",
+        ),
+    ] = None,
+    relocate: Relocate = None,
+    as_json: AsJson = False,
+) -> None:
     """Write the report of a run again and print where it is (or the report itself, with --json)."""
-    from curate.report.fromrun import write_report
+    if (run_dir is None) == (loader_log is None):
+        raise typer.BadParameter("give either the folder of a run or --loader-log LOG")
+    if loader_log is not None:
+        _report_log(loader_log, as_json)
+    elif run_dir is not None:
+        from curate.report.fromrun import write_report
 
-    path = write_report(open_run(run_dir, relocate))
-    print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
+        path = write_report(open_run(run_dir, relocate))
+        print(path.with_suffix(".json").read_text(encoding="utf-8") if as_json else path)
+
+
+def _report_log(log: Path, as_json: bool) -> None:
+    """Write page and JSON beside a token log, and print a table, or the JSON."""
+    from curate.loader.tokenlog import read_log
+    from curate.report.mixture import build_mixture_report
+    from curate.report.mixture_page import mixture_as_text, write_mixture_report
+
+    header, blocks = read_log(log)
+    found = build_mixture_report(blocks, title=log.name, plan=header.plan, pools=header.pools)
+    page, table = write_mixture_report(found, log)
+    print(table.read_text(encoding="utf-8") if as_json else f"{mixture_as_text(found)}\n\n{page}")
 
 
 @app.command()

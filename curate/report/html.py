@@ -63,8 +63,8 @@ def render(report: Report) -> bytes:
     return page
 
 
-def template() -> jinja2.Template:
-    """Load the page's template from the package."""
+def template(name: str = "report.html.j2") -> jinja2.Template:
+    """Load a page's template from the package."""
     folder = files("curate.report")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(
@@ -73,7 +73,7 @@ def template() -> jinja2.Template:
     style = folder.joinpath("report.css").read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment.globals.update(style=Markup(style), style_hash=digest)
-    return environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    return environment.from_string(folder.joinpath(name).read_text(encoding="utf-8"))
 
 
 def view(report: Report, detail: Detail) -> dict[str, Any]:

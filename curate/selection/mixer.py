@@ -8,6 +8,7 @@ Cost: about a millisecond a block for 1,000 pools. Not here: the mixers (fixed.p
 odm.py, ucb.py, excess_loss.py), what a name stands for (mixers.py), caps (supply.py).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -141,7 +142,7 @@ def listed(names: Sequence[str]) -> str:
 
 def header(mixer: str, settings: Settings | None, names: Sequence[str]) -> dict[str, Any]:
     """Give what every state begins with."""
-    dumped = settings.model_dump(mode="json") if settings is not None else {}
+    dumped = json.loads(settings.model_dump_json()) if settings is not None else {}
     return {"format": STATE_FORMAT, "mixer": mixer, "settings": dumped, "pools": list(names)}
 
 

@@ -4,7 +4,7 @@ Water-filling: a pool that is asked for more than remains gets what remains, the
 proportion to their weights, until nothing changes. The result does not depend on the order of the pools, and
 weights that fit already come back as they were.
 
-Cost: a pass over the pools for each round, at most one round a pool; 1,000 pools take about a millisecond.
+Cost: a pass over the pools for each round, at most one round a pool; 1,000 pools take about 15 ms.
 Not here: who counts what was served, and what happens when nothing is left.
 """
 

@@ -15,6 +15,7 @@ STATIC = (
     "natural",
     "uniform",
     {"temperature": 3.0},
+    {"temperature": math.inf},
     {"unimax": {"budget": 1000, "max_epochs": 2}},
     {"schedule": [{"step": 0, "weights": "natural"}, {"step": 30, "weights": "uniform"}]},
 )
