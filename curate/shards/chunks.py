@@ -1,13 +1,13 @@
 """The text of single row groups: where its bytes lie, and their decoding without the file around them.
 
-`locate_text` reads the footer of a Parquet shard once and gives a table of column chunks. Who keeps that table
-(30 bytes a row group) reads a row group by one exact range and needs no footer any more: `decode_text` puts a
-footer of its own, of one column, around the bytes of a chunk, and pyarrow reads that. Page checksums are
-verified. Plain JSONL has no row groups; lines are put together to ranges of about a megabyte, which a pass over
-the whole file finds and hashes.
+`locate_text` reads the footer of a Parquet shard once and gives a table of column chunks. Who keeps that
+table (30 bytes a row group) reads a row group by one exact range and needs no footer any more: `decode_text`
+puts a footer of its own, of one column, around the bytes of a chunk, and pyarrow reads that. Page checksums
+are verified. Plain JSONL has no row groups; lines are put together to ranges of about a megabyte, which a
+pass over the whole file finds and hashes.
 
-Cost: one or two requests a Parquet shard and 30 us for each column of each row group; JSONL 400 MB/s. Not here:
-opening files (ranges.py), other columns (parquet.py).
+Cost: one or two requests a Parquet shard and 30 us for each column of each row group; JSONL 400 MB/s. Not
+here: opening files (ranges.py), other columns (parquet.py).
 """
 
 import struct
@@ -151,7 +151,7 @@ def _step_rows(num_bytes: int, num_rows: int) -> int:
 
 
 def _decode_lines(data: bytes, text: str, *, is_first: bool, max_line_bytes: int) -> Iterator[pa.Array]:
-    # A byte order mark is one at the start of the file only, so other ranges do not begin with their first byte.
+    # A byte order mark is one at the start of the file only: no other range begins with its first byte.
     lines = iter_lines(iter([data] if is_first else [b"\n", data]), max_line_bytes)
     texts: list[bytes | None] = []
     num_bytes = 0

@@ -182,7 +182,7 @@ def iter_lines(chunks: Iterator[bytes], max_line_bytes: int) -> Iterator[tuple[b
 
 
 def line_ranges(reader: HashingReader, range_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Divide a plain file into ranges of whole lines: start, bytes and rows of each, as `iter_lines` has rows.
+    """Divide a plain file into ranges of whole lines: start, bytes, and rows as `iter_lines` has them.
 
     A range ends with the line that brings it to `range_bytes`. Cost: 400 MB/s; a block is in memory.
     """
