@@ -1,1 +1,1 @@
-"""The training loader: batches of planned documents, by weights that a log can replay."""
+"""The training loader: batches that obey a plan, resume exactly on any topology, and change weights as told."""

@@ -172,13 +172,8 @@ class Delivery:
             repeats=rows["repeats"].to_numpy(),
             order=rows["order"].to_numpy(),
             extra=extra,
-            spans=self._spans(block),
+            spans=spans_of(self.session, block) if self.session.recipe.transforms else None,
         )
-
-    def _spans(self, block: Block) -> pa.Array | None:
-        if not self.session.recipe.transforms:
-            return None
-        return self.session.read_columns(block, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
 
     def _assemble(self, batch: pa.RecordBatch, keep: Any, first: int, decided: "_Decided") -> pa.Table:
         rows = keep + first
@@ -208,6 +203,11 @@ class Delivery:
         if self.output.materialize_repeats and (repeats != 1).any():
             table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats)))
         return table
+
+
+def spans_of(session: Session, block: Block) -> pa.Array:
+    """What the recipe's transforms remove of the raw text of each row of a block."""
+    return session.read_columns(block, [SPANS])[SPANS].to_arrow().cast(SPANS_TYPE)
 
 
 def _edit(batch: pa.RecordBatch, spans: pa.Array) -> pa.RecordBatch:

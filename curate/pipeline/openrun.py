@@ -42,6 +42,8 @@ class OpenRun:
         self.session = session
         open_facts(session)
         self.path = session.recipe.run_dir
+        self.relocated: dict[str, str] = {}
+        """Places of shards that moved since the plan: old to new."""
 
     @cached_property
     def plan_file(self) -> PlanFile:
@@ -217,15 +219,25 @@ def open_run(
     for old, new in (relocate or {}).items():
         values["input"] = _relocated(values["input"], old, new)
     recipe = load_recipe(values)
-    return OpenRun(Session(recipe, limits=limits, read_only=True))
+    run = OpenRun(Session(recipe, limits=limits, read_only=True))
+    run.relocated = dict(relocate or {})
+    return run
 
 
 def _relocated(section: dict[str, Any], old: str, new: str) -> dict[str, Any]:
     """The input of a recipe with its paths below `old` moved to `new`; both may be relative."""
     paths = section["paths"] if isinstance(section["paths"], list) else [section["paths"]]
-    before, after = (place if "://" in place else str(Path(place).absolute()) for place in (old, new))
-    before, after = before.rstrip("/"), after.rstrip("/")
-    moved = [after + path[len(before) :] if f"{path}/".startswith(f"{before}/") else path for path in paths]
-    if moved == paths:
-        raise ConfigError(f"no input of the run lies below {before}: {', '.join(map(str, paths))}")
-    return {**section, "paths": moved}
+    found = [moved(path, old, new) for path in paths]
+    if found == paths:
+        raise ConfigError(f"no input of the run lies below {_place(old)}: {', '.join(map(str, paths))}")
+    return {**section, "paths": found}
+
+
+def moved(path: str, old: str, new: str) -> str:
+    """Where a path or URL is after what lies below `old` moved to `new`; both may be relative."""
+    before, after = _place(old), _place(new)
+    return after + path[len(before) :] if f"{path}/".startswith(f"{before}/") else path
+
+
+def _place(path: str) -> str:
+    return (path if "://" in path else str(Path(path).absolute())).rstrip("/")

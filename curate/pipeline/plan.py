@@ -63,7 +63,7 @@ def plan_task(session: Session) -> Task:
         step="plan",
         name="plan",
         inputs=inputs,
-        settings={"version": 2, "recipe": session.recipe.plan_fingerprint()},
+        settings={"version": 3, "recipe": session.recipe.plan_fingerprint()},
     )
 
 
@@ -257,7 +257,7 @@ class _Planner:
                 "budget_tokens": pool.budget_tokens,
                 "planned_docs": pool.planned_docs,
                 "planned_tokens": pool.planned_tokens,
-                "cap": 1.0,
+                "cap": None,
                 "token_error_frac": errors.get(pool.pool),
                 "threshold": pool.threshold,
             }

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from curate.errors import StateError
 from curate.files import hash_file, read_json
 
-FORMAT = 2
+FORMAT = 3
 ROWS_PER_GROUP = 65_536
 WITNESSES = "duplicates.parquet"
 """File of a plan: for every dropped duplicate the document that stays."""
@@ -44,7 +44,7 @@ POOLS_SCHEMA = pa.schema(
         pa.field("budget_tokens", pa.int64()),
         pa.field("planned_docs", pa.int64(), nullable=False),
         pa.field("planned_tokens", pa.int64(), nullable=False),
-        pa.field("cap", pa.float64(), nullable=False),
+        pa.field("cap", pa.float64()),
         pa.field("threshold", pa.float64()),
         pa.field("token_error_frac", pa.float64()),
     ]
@@ -113,13 +113,8 @@ class PlanFile:
         Raises:
             StateError: the file has another number of rows than the plan says.
         """
-        entry = self.header["shards"][shard]
-        with pq.ParquetFile(self.path / entry["rows"], pre_buffer=False) as file:
-            if file.metadata.num_rows != entry["num_rows"]:
-                raise StateError(
-                    f"{entry['rows']} has {file.metadata.num_rows} rows, the plan says {entry['num_rows']}"
-                )
-            stop = entry["num_rows"] if stop is None else stop
+        with self._open_rows(shard) as file:
+            stop = file.metadata.num_rows if stop is None else stop
             parts, first = [], 0
             for group in range(file.metadata.num_row_groups):
                 num_rows = file.metadata.row_group(group).num_rows
@@ -135,6 +130,25 @@ class PlanFile:
                     else file.schema_arrow.empty_table().select(columns)
                 )
         return pa.concat_tables(parts).unify_dictionaries()
+
+    def iter_rows(self, shard: int, *, columns: list[str]) -> Iterator[pa.Table]:
+        """Rows of the shard at position `shard`, in order, in the row groups in which they were written.
+
+        Raises:
+            StateError: the file has another number of rows than the plan says.
+        """
+        with self._open_rows(shard) as file:
+            for group in range(file.metadata.num_row_groups):
+                yield file.read_row_group(group, columns=columns, use_threads=False)
+
+    def _open_rows(self, shard: int) -> pq.ParquetFile:
+        entry = self.header["shards"][shard]
+        file = pq.ParquetFile(self.path / entry["rows"], pre_buffer=False)
+        if file.metadata.num_rows != entry["num_rows"]:
+            raise StateError(
+                f"{entry['rows']} has {file.metadata.num_rows} rows, the plan says {entry['num_rows']}"
+            )
+        return file
 
     def iter_shards(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Position and entry of each shard, in key order."""

@@ -7,7 +7,7 @@ file is open at a time, however many values there are. Cost: that of a shuffled 
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -111,3 +111,9 @@ def folder_of(column: str, value: str | None) -> str:
             f"{value!r:.40}..."
         )
     return name
+
+
+def value_of(folder: str) -> tuple[str, str | None]:
+    """The column and value that a folder is named after."""
+    column, _, text = folder.partition("=")
+    return unquote(column), None if text == NULL else unquote(text)

@@ -125,6 +125,11 @@ def _read_line(line: bytes, is_too_long: bool, text: str) -> tuple[dict[str, Any
     return value, None, NULL_TEXT if found is None else BAD_TEXT_TYPE
 
 
+def text_of_line(line: bytes, is_too_long: bool, text: str) -> bytes | None:
+    """Give the text of a row; None for one that is quarantined."""
+    return _read_line(line, is_too_long, text)[1]
+
+
 def _kind(item: Any) -> int:
     kind = _KINDS.get(type(item), _OTHER)
     if kind == _INT and not -_MAX_INT <= item < _MAX_INT:

@@ -11,6 +11,7 @@ import io
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from curate import _rust
@@ -24,6 +25,8 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
 _OUTPUT_BYTES = 1 << 20
+_NEWLINE = 10
+_IS_TEXT = np.array([not bytes([code]).isspace() for code in range(256)])
 
 
 class HashingReader(io.RawIOBase):
@@ -176,6 +179,43 @@ def iter_lines(chunks: Iterator[bytes], max_line_bytes: int) -> Iterator[tuple[b
         yield line[:DETAIL_BYTES], True
     elif line and not line.isspace():
         yield line, False
+
+
+def line_ranges(reader: HashingReader, range_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Divide a plain file into ranges of whole lines: start, bytes, and rows as `iter_lines` has them.
+
+    A range ends with the line that brings it to `range_bytes`. Cost: 400 MB/s; a block is in memory.
+    """
+    start = position = num_rows = 0
+    is_blank = True
+    mark = len(_BOM) if reader.peek(len(_BOM)) == _BOM else 0
+    while block := reader.read_block():
+        data = np.frombuffer(block, np.uint8)
+        is_text = _IS_TEXT[data]
+        is_text[: max(mark - position, 0)] = False
+        ends = np.flatnonzero(data == _NEWLINE)
+        sums = np.concatenate([[0], np.cumsum(is_text)])
+        has_text = np.diff(sums[ends], prepend=0) > 0
+        if len(ends):
+            has_text[0] |= not is_blank
+        rows = np.cumsum(has_text)
+        first = 0
+        while first < len(ends):
+            full = int(np.searchsorted(ends, start + range_bytes - position - 1))
+            if full >= len(ends):
+                break
+            full = max(full, first)
+            stop = position + int(ends[full]) + 1
+            yield start, stop - start, num_rows + int(rows[full] - (rows[first - 1] if first else 0))
+            start, num_rows, first = stop, 0, full + 1
+        if first < len(ends):
+            num_rows += int(rows[-1] - (rows[first - 1] if first else 0))
+        if len(ends):
+            is_blank = True
+        is_blank &= not is_text[ends[-1] + 1 if len(ends) else 0 :].any()
+        position += len(block)
+    if position > start:
+        yield start, position - start, num_rows + (not is_blank)
 
 
 def _head(pending: list[bytes], rest: bytes) -> bytes:

@@ -26,6 +26,7 @@ from curate.shards.lines import escape, is_utf8
 from curate.shards.model import ERROR_DETAIL, Input, Piece, Shard, check_unchanged
 
 MAX_FOOTER_BYTES = 256 << 20
+MIN_BYTES = 12
 STEP_ROWS = 1024
 SMALL_STEP_ROWS = 128
 
@@ -44,7 +45,7 @@ class Footer:
 
 def read_footer(place: storage.Place, key: str, *, text: str) -> Footer:
     """Read and check the metadata of a file; one without a usable text column is a DataError."""
-    with _open(place, key) as (file, groups), _translated(key):
+    with _open(place, key) as (file, groups), translated(key):
         schema = file.schema_arrow
         _check_text(schema, key, text)
         others = [(column.name, canonical(column.type)) for column in schema if column.name != text]
@@ -75,7 +76,7 @@ def iter_rows(
 
 
 @contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
+def translated(key: str) -> Iterator[None]:
     """Turn what pyarrow says of a damaged file into a DataError; errors of disk and network pass."""
     try:
         yield
@@ -103,7 +104,7 @@ def _open(
         groups = _read_groups(source, key)
         if shard is not None and tuple(group.num_rows for group in groups) != shard.row_groups:
             raise DataError(f"{key} changed after it was listed: its row groups differ ({shard.uri})")
-        with _translated(key):
+        with translated(key):
             file = pq.ParquetFile(
                 source,
                 pre_buffer=False,
@@ -117,12 +118,30 @@ def _open(
 def _read_groups(source: pa.NativeFile, key: str) -> list[RowGroup]:
     """Check the ends of a file and decode its footer."""
     size = source.size()
-    if size < 12:
+    if size < MIN_BYTES:
         raise DataError(f"{key}: not Parquet: {size} bytes")
     source.seek(0)
     head = source.read(4)
     source.seek(size - 8)
-    footer_bytes, magic = struct.unpack("<I4s", source.read(8))
+    footer_bytes = check_ends(head, source.read(8), size, key)
+    source.seek(size - 8 - footer_bytes)
+    data = source.read(footer_bytes)
+    source.seek(0)
+    try:
+        return decode(data, file_bytes=size)
+    except DataError as exc:
+        raise DataError(f"{key}: damaged Parquet: {exc}") from exc
+
+
+def check_ends(head: bytes, tail: bytes, size: int, key: str) -> int:
+    """Check the first 4 and last 8 bytes of a file of `size` bytes; gives the bytes of its footer.
+
+    Raises:
+        DataError: it is not a whole Parquet file that can be read.
+    """
+    if size < MIN_BYTES:
+        raise DataError(f"{key}: not Parquet: {size} bytes")
+    footer_bytes, magic = struct.unpack("<I4s", tail)
     if magic == b"PARE" or head == b"PARE":
         raise DataError(f"{key}: the Parquet footer is encrypted")
     if head != _MAGIC:
@@ -131,15 +150,9 @@ def _read_groups(source: pa.NativeFile, key: str) -> list[RowGroup]:
         raise DataError(
             f"{key}: truncated Parquet: {size} bytes that end with {magic!r} instead of {_MAGIC!r}"
         )
-    if footer_bytes > min(size - 12, MAX_FOOTER_BYTES):
+    if footer_bytes > min(size - MIN_BYTES, MAX_FOOTER_BYTES):
         raise DataError(f"{key}: damaged Parquet: a footer of {footer_bytes} bytes in a file of {size}")
-    source.seek(size - 8 - footer_bytes)
-    data = source.read(footer_bytes)
-    source.seek(0)
-    try:
-        return decode(data, file_bytes=size)
-    except DataError as exc:
-        raise DataError(f"{key}: damaged Parquet: {exc}") from exc
+    return int(footer_bytes)
 
 
 def _check_text(schema: pa.Schema, key: str, text: str) -> None:
@@ -166,12 +179,12 @@ def _iter_steps(
         num_rows = 0
         expected = piece.shard.row_groups[group]
         where = f"{key}, row group {group}"
-        with _translated(where):
+        with translated(where):
             batches = file.iter_batches(
                 step_rows[group], row_groups=[group], columns=names, use_threads=False
             )
         while True:
-            with _translated(where):
+            with translated(where):
                 batch = next(batches, None)
             if batch is None:
                 break

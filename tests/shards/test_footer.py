@@ -101,7 +101,7 @@ def one_group(*, rows: int = 1, total: int = 1, unpacked: int = 9, packed: int =
 )
 def test_numbers_that_cannot_be_true_are_refused(values: dict[str, int], message: str) -> None:
     (group,) = footer.decode(one_group(), file_bytes=100)
-    assert group == footer.RowGroup(1, (footer.Chunk("t", 9, 9, False),))
+    assert group == footer.RowGroup(1, (footer.Chunk("t", 9, 9, False, 4, 0),))
     with pytest.raises(DataError, match=message):
         footer.decode(one_group(**values), file_bytes=100)
 
