@@ -17,6 +17,8 @@ from curate.loader.order import PoolOrder, pool_order
 from curate.loader.settings import Constants
 from curate.loader.state import EMPTY, ITEM, OFFSET, WINDOW, Ints
 
+BLOCKS_AT_ONCE = 1 << 16
+
 Counts = npt.NDArray[np.uint16]
 
 
@@ -28,52 +30,48 @@ def served_counts(index: Index, constants: Constants, cursor: Ints, pieces: Ints
         pieces: of all lanes, which the packers hold and have not served, [lanes, pieces, 5].
     """
     counts = np.zeros(len(index.tokens), np.int32)
-    for pool in range(len(index.pools)):
-        order = pool_order(index, constants, pool)
+    orders = [pool_order(index, constants, pool) for pool in range(len(index.pools))]
+    for pool, order in enumerate(orders):
         if order.end == 0:
             continue
-        first = _epoch_start(order, cursor[:, pool])
-        _add_whole_windows(counts, order, cursor[:, pool, WINDOW], first)
-        _add_open_windows(counts, order, cursor[:, pool], first)
+        epoch = _open_epoch(order, cursor[:, pool])
+        _add_whole_windows(counts, order, cursor[:, pool, WINDOW], epoch)
+        _add_open_windows(counts, order, cursor[:, pool], epoch)
     for lane in range(len(pieces)):
-        _take_back_unserved(counts, index, constants, lane, cursor[lane], pieces[lane])
+        _take_back_unserved(counts, orders, lane, cursor[lane], pieces[lane])
     return np.maximum(counts, 0)
 
 
-def _epoch_start(order: PoolOrder, cursor: Ints) -> int:
-    """First block, counted over all passes, of the epoch that is not over for every lane."""
-    facts = order.index.pools[order.pool]
+def _open_epoch(order: PoolOrder, cursor: Ints) -> int:
+    """The epoch that is not over for every lane."""
     blocks = cursor[:, WINDOW] * order.window_blocks * order.num_lanes + order.place(np.arange(len(cursor)))
-    epoch_blocks = facts.num_blocks * facts.num_levels
-    return int(blocks.min()) // epoch_blocks * epoch_blocks
+    return int(blocks.min()) // order.levels.num_blocks
 
 
-def _add_whole_windows(counts: np.ndarray, order: PoolOrder, windows: Ints, first: int) -> None:
+def _add_whole_windows(counts: np.ndarray, order: PoolOrder, windows: Ints, epoch: int) -> None:
     limits = np.zeros(order.num_lanes, np.int64)
     limits[order.place(np.arange(len(windows)))] = windows * order.window_blocks
-    num_blocks = order.index.pools[order.pool].num_blocks
-    stop = int((limits * order.num_lanes).max(initial=0))
+    stop = int(limits.max(initial=0)) * order.num_lanes
     if order.end is not None:
         stop = min(stop, order.end)
-    for start in range(first, stop, num_blocks):
-        blocks = np.arange(start, min(start + num_blocks, stop))
+    for start in range(epoch * order.levels.num_blocks, stop, BLOCKS_AT_ONCE):
+        blocks = np.arange(start, min(start + BLOCKS_AT_ONCE, stop))
         blocks = blocks[blocks // order.num_lanes < limits[blocks % order.num_lanes]]
-        if len(blocks):
-            np.add.at(counts, order.documents(start // num_blocks, blocks % num_blocks), 1)
+        for part in order.parts(blocks) if len(blocks) else []:
+            np.add.at(counts, order.documents(part), 1)
 
 
-def _add_open_windows(counts: np.ndarray, order: PoolOrder, cursor: Ints, first: int) -> None:
+def _add_open_windows(counts: np.ndarray, order: PoolOrder, cursor: Ints, epoch: int) -> None:
     for lane, (window, item, offset) in enumerate(cursor.tolist()):
         num_docs = item + (offset > 0)
         if num_docs:
-            docs, passes = order.window(lane, window), order.window_passes(lane, window)
+            docs, epochs = order.window(lane, window), order.window_epochs(lane, window)
             assert docs is not None
-            in_epoch = passes[:num_docs] * order.index.pools[order.pool].num_blocks >= first
-            np.add.at(counts, docs[:num_docs][in_epoch], 1)
+            np.add.at(counts, docs[:num_docs][epochs[:num_docs] >= epoch], 1)
 
 
-def _take_back_unserved(  # over: a lane's documents, and where they are
-    counts: np.ndarray, index: Index, constants: Constants, lane: int, cursor: Ints, pieces: Ints
+def _take_back_unserved(
+    counts: np.ndarray, orders: list[PoolOrder], lane: int, cursor: Ints, pieces: Ints
 ) -> None:
     """Take back the documents of which all that the cursor has passed is in the packer's buffer."""
     held: dict[tuple[int, int, int], list[int]] = {}
@@ -82,7 +80,7 @@ def _take_back_unserved(  # over: a lane's documents, and where they are
     for (pool, window, item), (total, *parts) in held.items():
         is_open = tuple(cursor[pool, :OFFSET].tolist()) == (window, item)
         if sum(parts) == (cursor[pool, OFFSET] if is_open else total):
-            docs = pool_order(index, constants, pool).window(lane, window)
+            docs = orders[pool].window(lane, window)
             assert docs is not None
             counts[docs[item]] -= 1
 

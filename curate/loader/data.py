@@ -320,7 +320,8 @@ class Data(IterableDataset[Batch]):
             )
         opened, source = self.corpora[0], self.stages[0].source
         stages = [saved.stage_from_json(record) for record in common["stages"]]
-        corpora = restore(opened, stages, self._opener, reopen=on_mismatch == "append")
+        is_last = opened.index.fingerprint == stages[-1].plan
+        corpora = restore(opened, stages, self._opener, reopen=is_last or on_mismatch == "append")
         names = corpora[-1].names
         mixing = Mixing(self.corpus.constants, self._mixer, names, corpora[-1].allowed)
         feedback = self._no_feedback(len(names))

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import DataError, StateError
-from curate.files import read_json
+from curate.files import atomic_file, read_json
+from curate.schema import fingerprint
 from curate.shards.chunks import CHUNKS, Chunks
 
 FORMAT = 1
@@ -56,7 +57,7 @@ class Pool:
     num_levels: int
     """How often the document that is repeated most is served in an epoch; 0 without documents."""
     cap: float | None
-    """How many epochs there may be at most; None is no cap."""
+    """How often a token may be served at most, on average; None is no cap."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Index:
     path: Path
     storage_options: dict[str, str] = field(default_factory=dict)
     """How to reach remote shards; not kept on disk."""
+    left: str | None = None
+    """File of the index's folder with what is left to serve in the first epoch; None is everything."""
 
     def __post_init__(self) -> None:
         """Read the header.
@@ -96,6 +99,7 @@ class Index:
             )
         self._header: dict[str, Any] = header
         self.fingerprint: str = header["fingerprint"]
+        """Of what was opened; what is left does not change it."""
         self.pools = tuple(Pool(**pool) for pool in header["pools"])
         self.shards = tuple(IndexShard(**shard) for shard in header["shards"])
         self.text: str = header["text"]
@@ -103,12 +107,45 @@ class Index:
         self.first_block = np.concatenate([[0], np.cumsum([pool.num_blocks for pool in self.pools])])
         self.first_group = np.concatenate([[0], np.cumsum([shard.num_groups for shard in self.shards])])
 
-    def __getstate__(self) -> tuple[Path, dict[str, str]]:
-        return self.path, self.storage_options
+    def __getstate__(self) -> tuple[Path, dict[str, str], str | None]:
+        return self.path, self.storage_options, self.left
 
-    def __setstate__(self, state: tuple[Path, dict[str, str]]) -> None:
-        self.path, self.storage_options = state
+    def __setstate__(self, state: tuple[Path, dict[str, str], str | None]) -> None:
+        self.path, self.storage_options, self.left = state
         self.__post_init__()
+
+    def without(self, left: npt.NDArray[np.uint16], served: str) -> "Index":
+        """The same documents, of which the first epoch serves only what is left.
+
+        Args:
+            left: how often each document is served in the first epoch.
+            served: fingerprint of what was served before.
+        """
+        name = f"left-{fingerprint([self.fingerprint, served])}.bin"
+        if not (self.path / name).is_file():
+            with atomic_file(self.path / name) as file:
+                file.write(np.ascontiguousarray(left, DTYPES["repeats"]).tobytes())
+        return Index(self.path, self.storage_options, name)
+
+    @property
+    def shard_keys(self) -> list[str]:
+        """Keys of the shards, by position."""
+        return [shard.key for shard in self.shards]
+
+    @cached_property
+    def first_repeats(self) -> npt.NDArray[np.uint16] | None:
+        """How often each document is served in the first epoch; None is `repeats`."""
+        if self.left is None:
+            return None
+        left = (
+            np.memmap(self.path / self.left, DTYPES["repeats"], mode="r") if self.num_docs else self.repeats
+        )
+        if len(left) != self.num_docs:
+            raise StateError(
+                f"{self.path / self.left} is of {len(left)} documents, the index of {self.num_docs}",
+                hint="delete the index: it is built anew",
+            )
+        return left
 
     @property
     def num_docs(self) -> int:

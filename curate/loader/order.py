@@ -12,6 +12,7 @@ Cost: about 50 us for a window of a thousand documents. Not here: tokens, weight
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,37 @@ def stratified(num_lanes: int, seed: int) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Passes of an epoch: pass k goes over the blocks that have a document repeated more than k times."""
+
+    starts: Ints
+    """Where each pass begins in the epoch, in blocks, and the end of the last."""
+    blocks: Ints | None
+    """Blocks by falling number of repeats, of which a pass has the first ones; None where all are alike."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of an epoch."""
+        return int(self.starts[-1])
+
+
+def levels(index: Index, pool: int) -> Levels:
+    """The passes of a pool's epoch; reads the repeats of all its documents where they differ."""
+    facts = index.pools[pool]
+    if facts.num_levels <= 1:
+        return Levels(np.array([0, facts.num_blocks if facts.num_levels else 0]), None)
+    starts = np.array([index.block(pool, number)[0] for number in range(facts.num_blocks)])
+    stop = index.block(pool, facts.num_blocks - 1)[1]
+    most = np.maximum.reduceat(index.repeats[starts[0] : stop], starts - starts[0]).astype(np.int64)
+    sizes = len(most) - np.searchsorted(np.sort(most), np.arange(facts.num_levels), side="right")
+    return Levels(np.concatenate([[0], np.cumsum(sizes)]), np.argsort(-most, kind="stable"))
+
+
+Part = tuple[int, int, Ints]
+"""An epoch, a pass of it, and places in the order of that pass."""
+
+
+@dataclass(frozen=True)
 class PoolOrder:
     """The order of one pool's documents, for all lanes."""
 
@@ -76,59 +108,72 @@ class PoolOrder:
     shuffled: bool
     window_blocks: int
     rotation: int
-    """Lane that the first block belongs to, counted down."""
+    """Place of lane 0 in the round of lanes that share the blocks."""
+    levels: Levels
     end: int | None
-    """Blocks of all passes that may be served; None is no end."""
+    """Blocks of all epochs that may be served; None is no end."""
 
-    def place(self, lanes: Ints | int) -> Ints | int:
+    def place(self, lanes: Ints | int) -> Ints:
         """Where lanes stand in the round of lanes that share the blocks."""
-        return (lanes + self.rotation) % self.num_lanes
+        return np.asarray((lanes + self.rotation) % self.num_lanes)
 
     def is_empty(self, lanes: Ints) -> npt.NDArray[np.bool_]:
         """Whether lanes have no block at all."""
-        return (
-            np.zeros(len(lanes), np.bool_) if self.end is None else np.asarray(self.place(lanes) >= self.end)
-        )
+        return np.zeros(len(lanes), np.bool_) if self.end is None else self.place(lanes) >= self.end
 
     def window(self, lane: int, number: int) -> Ints | None:
-        """Documents (positions in the index) of a window as they are served; None past the end, may be empty."""
-        passes = self._passes(lane, number)
-        return None if passes is None else np.concatenate([self._sorted(*part) for part in passes])
+        """Documents (positions in the index) of a window as they are served; None past the end."""
+        parts = self._window_parts(lane, number)
+        return None if parts is None else np.concatenate([self._sorted(part) for part in parts])
 
-    def window_passes(self, lane: int, number: int) -> Ints:
-        """The pass that each document of a window that is there is served in."""
-        passes = self._passes(lane, number) or []
-        return np.concatenate([np.full(len(self._sorted(*part)), part[0]) for part in passes])
+    def window_epochs(self, lane: int, number: int) -> Ints:
+        """The epoch that each document of a window is served in."""
+        parts = self._window_parts(lane, number) or []
+        return np.concatenate([np.full(len(self._sorted(part)), part[0]) for part in parts])
 
-    def documents(self, which: int, places: Ints) -> Ints:
-        """Documents that a pass serves of some blocks, block by block; `places` are of the pass's order."""
-        facts = self.index.pools[self.pool]
-        blocks = permute(places, facts.num_blocks, key(self.seed, which)) if self.shuffled else places
+    def documents(self, part: Part) -> Ints:
+        """Documents that a part serves, block by block."""
+        epoch, level, places = part
+        blocks = places
+        if self.shuffled:
+            size = int(self.levels.starts[level + 1] - self.levels.starts[level])
+            blocks = permute(places, size, key(self.seed, epoch, level))
+        if self.levels.blocks is not None:
+            blocks = self.levels.blocks[blocks]
         ranges = [self.index.block(self.pool, int(block)) for block in blocks]
         docs = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-        first = self.index.first_repeats if which < facts.num_levels else None
-        if facts.num_levels == 1 and first is None:
+        first = self.index.first_repeats if epoch == 0 else None
+        if self.levels.blocks is None and first is None:
             return docs
         repeats = self.index.repeats if first is None else first
-        return docs[repeats[docs] > which % facts.num_levels]
+        return docs[repeats[docs] > level]
 
-    def _passes(self, lane: int, number: int) -> list[tuple[int, Ints]] | None:
-        """Passes of a window, and the places of its blocks in each; None past the end."""
+    def parts(self, blocks: Ints) -> list[Part]:
+        """Cut rising numbers of blocks, counted over all epochs, where a pass ends."""
+        epochs, places = np.divmod(blocks, self.levels.num_blocks)
+        which = np.searchsorted(self.levels.starts, places, side="right") - 1
+        passes = epochs * len(self.levels.starts) + which
+        cuts = [0, *(np.flatnonzero(np.diff(passes)) + 1).tolist(), len(blocks)]
+        return [
+            (int(epochs[start]), int(which[start]), places[start:stop] - self.levels.starts[which[start]])
+            for start, stop in pairwise(cuts)
+        ]
+
+    def _window_parts(self, lane: int, number: int) -> list[Part] | None:
+        """Parts of a window; None past the end."""
         step = self.num_lanes
         first = number * self.window_blocks * step + int(self.place(lane))
         if self.end is not None and first >= self.end:
             return None
         stop = first + self.window_blocks * step
-        blocks = np.arange(first, stop if self.end is None else min(stop, self.end), step)
-        passes, places = np.divmod(blocks, self.index.pools[self.pool].num_blocks)
-        return [(int(which), places[passes == which]) for which in np.unique(passes)]
+        return self.parts(np.arange(first, stop if self.end is None else min(stop, self.end), step))
 
-    def _sorted(self, which: int, places: Ints) -> Ints:
-        """Documents of a part of a window as they are served."""
-        docs = self.documents(which, places)
+    def _sorted(self, part: Part) -> Ints:
+        """Documents of a part as they are served."""
+        docs = self.documents(part)
         if not self.shuffled:
             return docs
-        seed = np.uint64(key(self.seed, which, 3))
+        seed = np.uint64(key(self.seed, part[0], part[1], 3))
         return docs[np.argsort(mix(docs.astype(np.uint64) + seed), kind="stable")]
 
 
@@ -138,6 +183,9 @@ def pool_order(index: Index, constants: Constants, pool: int) -> PoolOrder:
     seed = key(constants.seed, 0x0BDE5, pool)
     block_tokens = max(1, facts.num_unique_tokens // max(facts.num_blocks, 1))
     most = max(1, -(-facts.num_blocks // constants.num_lanes))
+    table = levels(index, pool)
+    epochs = max_epochs(index, constants, pool)
+    end = None if math.isinf(epochs) else math.floor(epochs * table.num_blocks)
     return PoolOrder(
         index=index,
         pool=pool,
@@ -146,17 +194,9 @@ def pool_order(index: Index, constants: Constants, pool: int) -> PoolOrder:
         shuffled=constants.order == "shuffle",
         window_blocks=min(max(1, constants.window_tokens // block_tokens), most),
         rotation=key(seed, 4) % constants.num_lanes,
-        end=_end(index, constants, pool),
+        levels=table,
+        end=end if table.num_blocks else 0,
     )
-
-
-def _end(index: Index, constants: Constants, pool: int) -> int | None:
-    """Blocks of all passes that may be served; None is no end."""
-    facts = index.pools[pool]
-    if facts.num_blocks == 0 or facts.num_levels == 0:
-        return 0
-    epochs = max_epochs(index, constants, pool)
-    return None if math.isinf(epochs) else math.floor(epochs * facts.num_levels * facts.num_blocks)
 
 
 def max_epochs(index: Index, constants: Constants, pool: int) -> float:

@@ -54,7 +54,7 @@ class FakeIndex:
 
     def without(self, left, chain):
         other = copy.copy(self)
-        other.first_repeats, other.fingerprint = left, f"{self.fingerprint}-{chain}"
+        other.first_repeats = left
         return other
 
     @property

@@ -126,8 +126,8 @@ def test_another_plan_is_refused_appended_or_restarted(caplog):
         other.load_state_dict(state)
     other.load_state_dict(state, on_mismatch="append")
     assert other.step == 5
-    after = list(islice(other, 10))
-    assert [batch["step"] for batch in after] == list(range(5, 15))
+    after = list(islice(other, 4))
+    assert [batch["step"] for batch in after] == list(range(5, 9))
     first = served(before, plans["first"])
     assert not set(first) & set(served(after, plans["other"]))
     again = made(plans, "other", block_steps=2)
