@@ -294,16 +294,21 @@ class _Builder:
     def _write_group_blocks(self) -> None:
         """List the blocks of each row group; a block of an ordered index may be of several."""
         starts = np.array(self._map("block_starts", "<i8", self.sizes["block_starts"]))
-        found = [np.zeros((0, 2), np.int64)]
+        found = [np.zeros(0, np.uint64)]
         for first in range(0, self.num_docs, CHUNK_DOCS):
             stop = min(first + CHUNK_DOCS, self.num_docs)
             groups = self._groups_of(first, stop)
             blocks = np.searchsorted(starts, np.arange(first, stop), side="right") - 1
-            changes = (np.diff(groups, prepend=-1) != 0) | (np.diff(blocks, prepend=-1) != 0)
-            found.append(np.stack([groups, blocks], axis=1)[changes])
-        pairs = np.unique(np.concatenate(found), axis=0)
-        bounds = np.searchsorted(pairs[:, 0], np.arange(self.first_group[-1] + 1))
-        for name, values in (("group_blocks", pairs[:, 1]), ("group_block_starts", bounds)):
+            pairs = groups.astype(np.uint64) << np.uint64(32) | blocks.astype(np.uint64)
+            found.append(pairs[np.diff(pairs, prepend=np.uint64((1 << 64) - 1)) != 0])
+        pairs = np.unique(np.concatenate(found))
+        bounds = np.searchsorted(
+            pairs >> np.uint64(32), np.arange(self.first_group[-1] + 1).astype(np.uint64)
+        )
+        for name, values in (
+            ("group_blocks", pairs & np.uint64((1 << 32) - 1)),
+            ("group_block_starts", bounds),
+        ):
             with self._create(name) as output:
                 output.write(values.astype("<i8").tobytes())
             self._close(name, len(values))
