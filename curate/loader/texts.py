@@ -135,8 +135,7 @@ class BlockTexts:
         """
         wanted: dict[int, list[int]] = {}
         waiting: dict[int, dict[int, pa.Array | None]] = {}
-        for block in blocks:
-            groups = self._groups(block)
+        for block, groups in zip(blocks, self._groups(blocks), strict=True):
             waiting[block] = dict.fromkeys(groups)
             for group in groups:
                 wanted.setdefault(group, []).append(block)
@@ -154,12 +153,14 @@ class BlockTexts:
         """Position of the shard of a row group."""
         return int(np.searchsorted(self.index.first_group, group, side="right")) - 1
 
-    def _groups(self, block: int) -> list[int]:
-        """Row groups of a block; one, where the index is not ordered."""
-        start, stop = self.index.block_starts[block : block + 2].tolist()
+    def _groups(self, blocks: Sequence[int]) -> list[list[int]]:
+        """Row groups of each block; one, where the index is not ordered."""
+        firsts = self.index.block_starts[np.array(blocks, np.int64)]
         if not self._is_ordered:
-            stop = start + 1
-        return np.unique(self.index.groups_of(np.arange(start, stop))).tolist()  # type: ignore[no-any-return]
+            return [[group] for group in self.index.groups_of(firsts).tolist()]
+        stops = self.index.block_starts[np.array(blocks, np.int64) + 1]
+        bounds = zip(firsts.tolist(), stops.tolist(), strict=True)
+        return [np.unique(self.index.groups_of(np.arange(*bound))).tolist() for bound in bounds]
 
     def _docs(self, block: int, group: int) -> npt.NDArray[np.int64]:
         """Documents of a block that lie in a row group."""
