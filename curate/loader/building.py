@@ -115,7 +115,7 @@ class _Builder:
         if self.source.has_edits:
             self._write_spans()
         blocks = self._cut_all()
-        if not self.settings["ordered"] and not self.is_tokens:
+        if not self.is_tokens:
             self._write_group_blocks()
         for scratch in self.path.glob("_*"):
             scratch.unlink()
@@ -292,15 +292,23 @@ class _Builder:
         return group_numbers(shards, rows, self.first_group, starts)
 
     def _write_group_blocks(self) -> None:
-        """List the blocks of each row group."""
-        starts = self._map("block_starts", "<i8", self.sizes["block_starts"])[:-1]
-        shards = np.array(self._map("shard", "<u4", self.num_docs)[starts])
-        rows = np.array(self._map("row", "<u4", self.num_docs)[starts])
-        group_rows = self._map("group_rows", "<u4", self.sizes["group_rows"])
-        groups = group_numbers(shards, rows, self.first_group, group_rows)
-        order = np.argsort(groups, kind="stable")
-        bounds = np.searchsorted(groups[order], np.arange(self.first_group[-1] + 1))
-        for name, values in (("group_blocks", order), ("group_block_starts", bounds)):
+        """List the blocks of each row group; a block of an ordered index may be of several."""
+        starts = np.array(self._map("block_starts", "<i8", self.sizes["block_starts"]))
+        found = [np.zeros(0, np.uint64)]
+        for first in range(0, self.num_docs, CHUNK_DOCS):
+            stop = min(first + CHUNK_DOCS, self.num_docs)
+            groups = self._groups_of(first, stop)
+            blocks = np.searchsorted(starts, np.arange(first, stop), side="right") - 1
+            pairs = groups.astype(np.uint64) << np.uint64(32) | blocks.astype(np.uint64)
+            found.append(pairs[np.diff(pairs, prepend=np.uint64((1 << 64) - 1)) != 0])
+        pairs = np.unique(np.concatenate(found))
+        bounds = np.searchsorted(
+            pairs >> np.uint64(32), np.arange(self.first_group[-1] + 1).astype(np.uint64)
+        )
+        for name, values in (
+            ("group_blocks", pairs & np.uint64((1 << 32) - 1)),
+            ("group_block_starts", bounds),
+        ):
             with self._create(name) as output:
                 output.write(values.astype("<i8").tobytes())
             self._close(name, len(values))

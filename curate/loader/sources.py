@@ -179,7 +179,7 @@ class PlanSource:
                 repeats = table["repeats"].to_numpy()
                 kept = np.flatnonzero(repeats)
                 pool = table["pool"].combine_chunks()
-                known = np.array([codes[name] for name in pool.dictionary.to_pylist()], np.uint32)
+                known = np.array([self._code(name, codes) for name in pool.dictionary.to_pylist()], np.uint32)
                 yield Rows(
                     shard=index,
                     row=table["row"].to_numpy()[kept],
@@ -189,6 +189,13 @@ class PlanSource:
                     order=table["order"].to_numpy()[kept],
                     spans=None if spans is None else self._take(spans, index, table.num_rows, kept),
                 )
+
+    def _code(self, name: str, codes: dict[str, int]) -> int:
+        """Code of a pool; the plan's table has none where filters and duplicates left nothing."""
+        if name not in codes:
+            codes[name] = len(codes)
+            self.pool_names.append(name)
+        return codes[name]
 
     def _take(
         self, spans: Iterator[pa.Array], shard: int, num_rows: int, kept: npt.NDArray[np.int64]

@@ -15,12 +15,15 @@ from curate.shards.storage import Place, retry
 class RangeFile:
     """An open file; use it in the process that opened it, from any thread."""
 
+    _descriptor = -1
+
     def __init__(self, place: Place) -> None:
         """Open the file and ask for its size."""
         self.place = place
-        self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC) if place.is_local else -1
         self._remote: Any = None
-        if not place.is_local:
+        if place.is_local:
+            self._descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
+        else:
             self._remote = self._open()
         self.size_bytes = int(self._measure())
 

@@ -88,11 +88,12 @@ def locate(uri: str, options: dict[str, str] | None = None) -> Place:
             f"input.storage_options: unknown for {scheme}: {', '.join(unknown)}; "
             f"known: {', '.join(_OPTIONS[name])}"
         )
-    return Place(_open_store(name, path.partition("/")[0], pairs), path, match.group(0))
+    return Place(_open_store(name, path.partition("/")[0], pairs, os.getpid()), path, match.group(0))
 
 
 @functools.lru_cache(maxsize=64)
-def _open_store(name: str, bucket: str, pairs: tuple[tuple[str, str], ...]) -> fs.FileSystem:
+def _open_store(name: str, bucket: str, pairs: tuple[tuple[str, str], ...], _pid: int) -> fs.FileSystem:
+    """The client of a store, one for each process: connections and locks of a parent are of no use."""
     options = dict(pairs)
     if name == "s3":
         return _open_s3(bucket, options)

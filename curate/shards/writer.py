@@ -50,7 +50,7 @@ class ShardWriter:
         *,
         rows_per_file: int | None = None,
         max_file_bytes: int | None = 1 << 30,
-        row_group_bytes: int = 32 << 20,
+        row_group_bytes: int = 512 << 10,
         compression_level: int = 3,
         text: str = "text",
         prefix: str = "part",
