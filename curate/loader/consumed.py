@@ -15,7 +15,7 @@ import numpy.typing as npt
 from curate.loader.index import Index
 from curate.loader.order import PoolOrder, pool_order
 from curate.loader.settings import Constants
-from curate.loader.state import EMPTY, ITEM, OFFSET, WINDOW, Ints
+from curate.loader.state import EMPTY, OFFSET, WINDOW, Ints
 
 BLOCKS_AT_ONCE = 1 << 16
 

@@ -7,8 +7,9 @@ worker processes of its own and joins their parts. The state describes batches t
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from curate.loader.corpus import Corpus
 from curate.loader.feedback import Feedback, open_blocks
 from curate.loader.feeds import Feed, LocalFeed, Start, WorkerFeed, WorkerSettings
 from curate.loader.lanes import Sequences, new_lanes
+from curate.loader.opening import source_name
 from curate.loader.schedule import phases, reweigh
+from curate.loader.served import ServedLog
 from curate.loader.stages import Opener, Stage, restore, succeed
 from curate.loader.state import TOKENS, Floats, LaneArrays
 from curate.loader.weights import Mixing, WeightLog
@@ -47,6 +50,8 @@ class Data(IterableDataset[Batch]):
         source: str = "",
         opener: Opener | None = None,
         read_threads: int = 2,
+        log: Path | None = None,
+        swaps: Sequence[tuple[int, str]] = (),
     ) -> None:
         """Begin a run.
 
@@ -55,11 +60,14 @@ class Data(IterableDataset[Batch]):
             mixer: gives the weights.
             world: the ranks that share the lanes.
             read_threads: threads that read ahead where no workers do.
+            log: file that gets a line for each block of steps.
+            swaps: first steps and sources of plans to move to, as a log has them.
 
         Raises:
             ConfigError: the lanes cannot be shared out, or the mixer needs sums that cannot be made.
         """
         self.world, self._mixer, self._opener, self._read_threads = world, mixer, opener, read_threads
+        self._log_path, self._log, self._events, self._swaps = log, None, [], list(swaps)
         self.lanes = world.lanes(corpus.constants)
         self.corpora = [corpus]
         self.stages = [Stage(source, corpus.index.fingerprint, 0)]
@@ -74,6 +82,7 @@ class Data(IterableDataset[Batch]):
         self._feedback = self._no_feedback(len(corpus.names))
         mixer.start(corpus.index.pools, corpus.natural)
         self._enter_stage(0)
+        self._follow_swaps()
 
     @property
     def corpus(self) -> Corpus:
@@ -87,6 +96,7 @@ class Data(IterableDataset[Batch]):
 
     def _enter_stage(self, first_block: int) -> None:
         """New lanes for the corpus, from a block on."""
+        self._exhausted: set[int] = set()
         constants, corpus = self.corpus.constants, self.corpus
         self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
         self.arrays = LaneArrays.new(len(self.lanes), len(corpus.names), 0)
@@ -127,6 +137,7 @@ class Data(IterableDataset[Batch]):
                 yield self._hand_out(parts)
         finally:
             feed.close()
+            self._close_log()
 
     def _feed(self, make_feed: Callable[[Start, WeightLog], Feed]) -> Feed:
         began = self.stages[-1].first_step
@@ -176,7 +187,16 @@ class Data(IterableDataset[Batch]):
             self._mixer.load(state)
         else:
             self._feedback = self._no_feedback(len(corpus.names))
+        self._close_log()
+        self._events.append({"swap": source, "first_step": self.step})
         self._enter_stage(block)
+        self._follow_swaps()
+
+    def _follow_swaps(self) -> None:
+        """Wait for the next plan of a log that is replayed."""
+        left = [swap for swap in self._swaps if swap[0] > self.step]
+        if left and self.pending is None:
+            self._wait_for(left[0][0] // self.corpus.constants.block_steps, left[0][1])
 
     def _is_over(self, parts: list[Sequences]) -> bool:
         """Whether the run ends before this step: agreed by all ranks where it can end at all."""
@@ -202,8 +222,45 @@ class Data(IterableDataset[Batch]):
             part.delta.apply(self.arrays, self.lanes.start)
         batch: Batch = {name: torch.from_numpy(array) for name, array in assemble(parts).items()}
         batch["step"] = self.step
+        self._report_exhausted(parts)
         self.step += 1
+        if self._log_path is not None and self.step % constants.block_steps == 0:
+            self._write_log(constants.block_of(self.step) - 1)
         return batch
+
+    def _report_exhausted(self, parts: list[Sequences]) -> None:
+        """Say which pools have nothing left for a lane of this rank, once each."""
+        for part in parts:
+            for pool in np.unique(part.delta.touched[part.delta.done, 1]).tolist():
+                if pool not in self._exhausted:
+                    self._exhausted.add(pool)
+                    name = self.corpus.names[pool]
+                    _log.warning("pool %s is at its cap from step %d on", name, self.step)
+                    self._events.append({"exhausted": name, "step": self.step})
+
+    def _write_log(self, block: int) -> None:
+        """Write the line of a block that is handed out."""
+        assert self._log_path is not None
+        sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
+        if self.world.can_sum:
+            sums = self.world.sum(sums)
+        if self.world.rank == 0:
+            if self._log is None:
+                number = len(self.stages) - 1
+                path = (
+                    self._log_path.with_suffix(f".stage{number}{self._log_path.suffix}")
+                    if number
+                    else self._log_path
+                )
+                self._log = ServedLog(path, self.corpus, self.stages[-1].plan, block)
+            weights = self.mixing.log.of(block)
+            self._log.write(block, weights, sums[:, :2], sums[:, 2:], self._events)
+        self._events = []
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def loader(
         self,
@@ -265,7 +322,7 @@ class Data(IterableDataset[Batch]):
             The first step that is of the new plan.
         """
         block = self.mixing.log.sealed
-        self._wait_for(block, str(source))
+        self._wait_for(block, source_name(source))
         return block * self.corpus.constants.block_steps
 
     # State
@@ -333,8 +390,11 @@ class Data(IterableDataset[Batch]):
         self._feedback, self.step = feedback, int(common["step"])
         self.phases = phases(corpora[-1].index, self.corpus.constants, self.lanes.start, self.lanes.stop)
         self.pending = None
+        self._close_log()
+        self._exhausted = set()
         if common["pending"] is not None:
             self._wait_for(*common["pending"])
+        self._follow_swaps()
         if on_mismatch == "append" and opened.index.fingerprint not in (stages[0].plan, stages[-1].plan):
             self.pending = (self.corpus.constants.block_of(self.step), source, opened)
             self._swap()

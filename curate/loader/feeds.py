@@ -35,14 +35,19 @@ class Start:
     began: int
     """Step at which the lanes were new."""
 
-    def host(self, lanes: range, weights: Callable[[int], Floats], *, executor: Any = None) -> Lanes:
-        """Bring some of the lanes to work in this process."""
+    def host(
+        self, lanes: range, weights: Callable[[int], Floats], *, executor: Any = None, current: Any = None
+    ) -> Lanes:
+        """Bring some of the lanes to work in this process; `current[0]` gets the shard that is read."""
         first = lanes.start - self.lanes.start
         corpus = self.corpus
+        reader = corpus.reader()
+        if current is not None:
+            reader.current = current
         return Lanes(
             corpus.index,
             corpus.constants,
-            corpus.reader(),
+            reader,
             Chunks(corpus.memory_bytes // 4, executor),
             weights=weights,
             arrays=self.arrays.part(first, first + len(lanes)),
@@ -96,7 +101,7 @@ class LaneDataset(IterableDataset[tuple[torch.Tensor, Sequences]]):
         assert info is not None
         lanes = share(self._start.lanes, info.id, info.num_workers, "number of workers")
         waiting = WaitingLog(self._log, self._shared, timeout_s=self._timeout_s)
-        hosted = self._start.host(lanes, waiting.of)
+        hosted = self._start.host(lanes, waiting.of, current=self._shared.reading_of(info.id))
         while (part := _next(hosted)) is not None:
             tokens = torch.from_numpy(part.tokens)
             yield tokens, replace(part, tokens=part.tokens[:, :0])

@@ -56,3 +56,14 @@ def replay(settings: ReplaySettings) -> Replay:
         tables.append(block.weights)
         end = block.first_step + block.num_steps
     return Replay(first_steps, tables, end_step=end if settings.after == "fail" else None)
+
+
+def swaps_of(spec: MixerSpec) -> list[tuple[int, str]]:
+    """First step and source of every plan that a log which is replayed moved to."""
+    if not isinstance(spec, Mapping) or list(spec) != [REPLAY]:
+        return []
+    value = spec[REPLAY]
+    path = value["path"] if isinstance(value, Mapping) else value
+    _, blocks = read_log(Path(path))
+    events = [event for block in blocks for event in block.events]
+    return [(int(event["first_step"]), str(event["swap"])) for event in events if "swap" in event]

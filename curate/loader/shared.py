@@ -60,9 +60,9 @@ class SharedLog:
         weights = self._values[slot].numpy().copy()
         return weights if int(self._slots[slot, 1]) == _checksum(block, weights) else None
 
-    def set_reading(self, worker: int, shard: int) -> None:
-        """Say which shard a worker reads."""
-        self._reading[worker] = shard
+    def reading_of(self, worker: int) -> np.ndarray:
+        """One number, which says to all processes what shard a worker reads."""
+        return self._reading[worker : worker + 1].numpy()  # type: ignore[no-any-return]
 
     def reading(self, worker: int) -> int:
         """The shard that a worker read last, or `NO_SHARD`."""

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ Tokens = npt.NDArray[np.integer]
 
 class Reads(Protocol):
     """Gives the tokens of documents, whatever thread asks."""
+
+    current: Any
+    """One number: the shard that is being read."""
 
     def read(self, docs: Ints) -> tuple[Tokens, Ints]:
         """Tokens of documents one after another, and where each begins, with the end behind them."""

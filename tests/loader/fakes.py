@@ -78,7 +78,7 @@ class FakeIndex:
 class FakeReader:
     """Token k of document d is (d * 31 + k) modulo 50,000."""
 
-    current_shard = -1
+    current = (-1,)
 
     def __init__(self, index):
         self._index = index
