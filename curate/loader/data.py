@@ -272,12 +272,12 @@ class Data(IterableDataset[Batch]):
     ) -> "Loader":
         """Batches made by worker processes; 0 makes them in this process.
 
-        Raises:
-            ConfigError: the workers cannot share the lanes, or prefetch more than `in_flight` allows.
+        Args:
+            num_workers: processes of this rank; they must be able to share its lanes equally.
+            multiprocessing_context: fork, spawn or forkserver; None is Python's default.
+            prefetch_steps: steps that workers are ahead; above `in_flight` they wait for weights.
+            seal_timeout_s: how long a worker waits for weights while the training loop takes no batch.
         """
-        most = self.corpus.constants.max_in_flight
-        if num_workers and prefetch_steps >= most:
-            raise ConfigError(f"prefetch_steps must be below in_flight = {most}: {prefetch_steps}")
         settings = WorkerSettings(multiprocessing_context, prefetch_steps, seal_timeout_s)
         return Loader(self, num_workers, settings)
 

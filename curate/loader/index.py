@@ -242,6 +242,12 @@ class Index:
         place = int(self.first_block[pool]) + number
         return int(self.block_starts[place]), int(self.block_starts[place + 1])
 
+    def documents(self, pool: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Documents of some blocks of a pool, block by block."""
+        places = numbers + self.first_block[pool]
+        starts, stops = self.block_starts[places], self.block_starts[places + 1]
+        return concatenated_ranges(starts, stops)
+
     def locate(self, doc: int) -> tuple[str, int]:
         """Shard key and row of a document."""
         return self.shards[int(self.shard[doc])].key, int(self.row[doc])
@@ -290,3 +296,12 @@ def group_numbers(
 def open_index(path: Path, storage_options: dict[str, str] | None = None) -> Index:
     """Open the index in a folder."""
     return Index(path, storage_options or {})
+
+
+def concatenated_ranges(
+    starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """The numbers from each start to before its stop, one range after another."""
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)

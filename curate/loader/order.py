@@ -35,26 +35,30 @@ def mix(value: Words) -> Words:
 
 
 def key(seed: int, *parts: int) -> int:
-    """Hash a seed and numbers to one 64-bit number."""
-    state = np.array([seed & _MASK], np.uint64)
+    """Hash a seed and numbers to one 64-bit number; `mix` of single numbers."""
+    state = seed & _MASK
     for part in parts:
-        state = mix(state + np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(part & _MASK))
-    return int(state[0])
+        state = ((state + 0x9E3779B97F4A7C15) ^ part) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state
 
 
 def permute(positions: npt.NDArray[np.integer], size: int, seed: int) -> Ints:
     """Where the numbers `positions`, all below `size`, are in the permutation that `seed` names."""
-    half = max(1, math.ceil((size - 1).bit_length() / 2))
-    mask = np.uint64((1 << half) - 1)
-    shift = np.uint64(half)
-    rounds = [np.uint64(key(seed, number)) for number in range(_ROUNDS)]
+    bits = max(2, (size - 1).bit_length())
+    low_bits = np.uint64(bits - bits // 2)
+    low_mask, high_mask = np.uint64((1 << int(low_bits)) - 1), np.uint64((1 << bits // 2) - 1)
+    words = [np.uint64(key(seed, number)) for number in range(_ROUNDS)]
     values = positions.astype(np.uint64)
     pending = np.arange(len(values))
     while len(pending):
-        left, right = values[pending] >> shift, values[pending] & mask
-        for word in rounds:
-            left, right = right, left ^ (mix(right + word) & mask)
-        values[pending] = (left << shift) | right
+        high, low = values[pending] >> low_bits, values[pending] & low_mask
+        for first, second in zip(words[::2], words[1::2], strict=True):
+            high ^= mix(low + first) & high_mask
+            low ^= mix(high + second) & low_mask
+        values[pending] = (high << low_bits) | low
         pending = pending[values[pending] >= np.uint64(size)]
     return values.astype(np.int64)
 
@@ -140,8 +144,7 @@ class PoolOrder:
             blocks = permute(places, size, key(self.seed, epoch, level))
         if self.levels.blocks is not None:
             blocks = self.levels.blocks[blocks]
-        ranges = [self.index.block(self.pool, int(block)) for block in blocks]
-        docs = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+        docs = self.index.documents(self.pool, blocks)
         first = self.index.first_repeats if epoch == 0 else None
         if self.levels.blocks is None and first is None:
             return docs

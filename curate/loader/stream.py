@@ -6,7 +6,6 @@ tokens first. Not here: which piece is next (lanes.py), how documents are read (
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,8 +15,9 @@ import numpy.typing as npt
 
 from curate.loader.order import Ints, PoolOrder
 
+FIRST_CHUNK_TOKENS = 1_024
 CHUNK_TOKENS = 16_384
-"""Tokens that are read at once, about."""
+"""Tokens that are read at once, about: few at first, so that a run begins soon."""
 
 Tokens = npt.NDArray[np.integer]
 
@@ -92,6 +92,7 @@ class Stream:
         self._chunk: Chunk | None = None
         self._ahead: Future[Chunk] | None = None
         self._ahead_at = (-1, -1)
+        self._chunk_tokens = FIRST_CHUNK_TOKENS
 
     def docs(self, window: int) -> Ints | None:
         """Positions of the documents of a window, in order; None past the end."""
@@ -144,12 +145,13 @@ class Stream:
         return self._read(window, item, docs)
 
     def _read(self, window: int, item: int, docs: Ints) -> Chunk:
-        num_docs = _fitting(self._planned[docs[item : item + CHUNK_TOKENS]])
+        num_docs = _fitting(self._planned[docs[item : item + self._chunk_tokens]], self._chunk_tokens)
+        self._chunk_tokens = min(2 * self._chunk_tokens, CHUNK_TOKENS)
         tokens, offsets = self._reader.read(docs[item : item + num_docs])
         return Chunk(window, item, tokens, offsets)
 
 
-def _fitting(planned: Sequence[int] | npt.NDArray[np.integer]) -> int:
-    """How many of the next documents, which have about so many tokens, are read at once: at least one."""
-    totals = np.cumsum(np.asarray(planned, np.int64) + 1)
-    return max(1, int(np.searchsorted(totals, CHUNK_TOKENS, side="right")))
+def _fitting(planned: npt.NDArray[np.integer], most: int) -> int:
+    """How many of the next documents have `most` tokens together, about: at least one."""
+    totals = np.cumsum(planned.astype(np.int64) + 1)
+    return max(1, int(np.searchsorted(totals, most, side="right")))

@@ -71,6 +71,9 @@ class FakeIndex:
             (number + 1) * self._block_docs, self.pools[pool].num_docs
         )
 
+    def documents(self, pool, numbers):
+        return np.concatenate([np.arange(*self.block(pool, int(number))) for number in numbers])
+
     def pool_of(self, doc):
         return int(np.searchsorted(self._starts, doc, side="right")) - 1
 

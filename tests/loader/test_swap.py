@@ -90,7 +90,9 @@ def test_a_second_epoch_of_the_new_plan_gives_everything():
     plan = data.corpus.index
     first, second = served(before, plan), served(batches, plan)
     assert set(first.values()) == {8, 16}, "some lanes were in the second epoch"
-    assert {row: second[row] for row in range(40)} == {row: 16 if row not in first else 8 for row in range(40)}
+    assert {row: second[row] for row in range(40)} == {
+        row: 16 if row not in first else 8 for row in range(40)
+    }
 
 
 def test_a_state_of_a_later_stage_is_restored_from_the_first_plan_or_the_last():
