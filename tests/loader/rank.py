@@ -26,9 +26,9 @@ def main(settings):
         timeout=timedelta(seconds=40),
     )
     data = Data(corpus(INDEX, block_steps=2), make_mixer("exp3"), World())
-    checkpoint = out / "checkpoint"
+    saved = sorted(int(path.name.removeprefix("saved-")) for path in out.glob("saved-*"))
     if settings["resume"]:
-        dcp.load({"data": data}, checkpoint_id=checkpoint)
+        dcp.load({"data": data}, checkpoint_id=out / f"checkpoint-{saved[-1]}")
     if settings.get("disagree"):
         data.set_weights({"a": 1.0 + settings["rank"], "b": 1.0})
     loader = data.loader(settings["workers"])
@@ -38,11 +38,15 @@ def main(settings):
         (out / f".{name}").rename(out / name)
         give_back(data, batch)
         if "save_every" in settings and (number + 1) % settings["save_every"] == 0:
-            dcp.save({"data": data}, checkpoint_id=checkpoint)
-            dist.barrier()
-            (out / f"saved-{data.step}").touch()
-    dcp.save({"data": data}, checkpoint_id=checkpoint)
+            save(out, data)
+    save(out, data)
     dist.destroy_process_group()
+
+
+def save(out, data):
+    dcp.save({"data": data}, checkpoint_id=out / f"checkpoint-{data.step}")
+    dist.barrier()
+    (out / f"saved-{data.step}").touch()
 
 
 if __name__ == "__main__":
