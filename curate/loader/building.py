@@ -9,6 +9,7 @@ processes that build the same index one wins, and all use it. Cost: ten million 
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -310,7 +311,7 @@ class _Builder:
             ("group_block_starts", bounds),
         ):
             with self._create(name) as output:
-                output.write(values.astype("<i8").tobytes())
+                output.write(values.astype(DTYPES[name]).tobytes())
             self._close(name, len(values))
 
     # Files
@@ -330,8 +331,7 @@ class _Builder:
         size = self.num_docs if size is None else size
         path, num_bytes = self.path / f"{name}.bin", size * np.dtype(dtype).itemsize
         with naming_errors(path), path.open("wb") as handle:
-            if num_bytes:  # a full disk is an error here, not a bus error at a write to the map
-                os.posix_fallocate(handle.fileno(), 0, num_bytes)
+            _allocate(handle, num_bytes)
         if not name.startswith("_"):
             self._close(name, size)
         return self._map(name, dtype, size, mode="r+")
@@ -383,6 +383,17 @@ class _Builder:
                 path.write_bytes(to_json(header))
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def _allocate(handle: BinaryIO, num_bytes: int) -> None:
+    """Take the room of a file: a full disk is an error here, not a bus error at a write to its map."""
+    if num_bytes:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, num_bytes)
+        except OSError as exc:
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            handle.truncate(num_bytes)  # some file systems do not take room before it is written
 
 
 def _write_removed(counts: BinaryIO, spans: BinaryIO, rows: Rows) -> None:

@@ -39,7 +39,7 @@ DTYPES: dict[str, npt.DTypeLike] = {
     "groups": CHUNKS,
     "group_rows": "<u4",
     "group_block_starts": "<i8",
-    "group_blocks": "<i8",
+    "group_blocks": "<u8",
 }
 """Tables of an index: `<name>.bin`, without a header; which of them there are is in `index.json`."""
 
@@ -229,7 +229,7 @@ class Index:
         return self._map("group_block_starts")  # type: ignore[no-any-return]
 
     @cached_property
-    def group_blocks(self) -> npt.NDArray[np.int64]:
+    def group_blocks(self) -> npt.NDArray[np.uint64]:
         """Blocks by row group."""
         return self._map("group_blocks")  # type: ignore[no-any-return]
 

@@ -1,7 +1,11 @@
 """The index holds every planned document once, by pool and block, whatever the cuts."""
 
+import errno
+import os
 import pickle
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +161,36 @@ def test_an_index_is_found_again_and_names_what_decided_it(tmp_path: Path) -> No
         "shard.bin",
         "tokens.bin",
     ]
+
+
+def test_builders_that_race_get_the_same_index(tmp_path: Path) -> None:
+    corpus = Corpus([[Doc(f"{row}", pool="ab"[row % 2]) for row in range(300)]] * 4)
+    plan = write_plan(corpus, tmp_path / "plan", write_shards(corpus, tmp_path / "shards"))
+    with ThreadPoolExecutor(6) as pool:
+        pending = [
+            pool.submit(build_index, open_plan(plan), tmp_path / "index", num_lanes=1) for _ in range(6)
+        ]
+        paths = {future.result().path for future in pending}
+    assert [*(tmp_path / "index").iterdir()] == list(paths)
+
+
+def test_what_killed_builders_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    for name, age in (("old", 2 * 24 * 3600), ("new", 60)):
+        left = tmp_path / "index" / f".index-0.tmp-{name}"
+        left.mkdir(parents=True)
+        os.utime(left, (time.time() - age, time.time() - age))
+    index = index_of(Corpus([[Doc("a")]]), tmp_path)
+    assert {path.name for path in (tmp_path / "index").iterdir()} == {index.path.name, ".index-0.tmp-new"}
+
+
+def test_a_full_disk_is_an_error_with_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left.*shard\.bin"):
+        index_of(Corpus([[Doc("a")]]), tmp_path)
+    assert list((tmp_path / "index").iterdir()) == []
 
 
 def test_an_index_is_pickled_by_its_path(tmp_path: Path) -> None:

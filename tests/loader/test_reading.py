@@ -245,17 +245,22 @@ def from_reader(index: Index, **options: Any) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.parametrize("order", ["input", "shuffle"])
 @pytest.mark.parametrize("transform", [[], ["c4_lines"], ["c4_lines", {"duplicate_parts": {}}]])
 def test_a_run_is_read_as_it_is_delivered(
-    tmp_path: Path, recipe: dict[str, Any], transform: list[Any]
+    tmp_path: Path, recipe: dict[str, Any], transform: list[Any], order: str
 ) -> None:
     recipe["input"]["paths"] = recipe["input"]["paths"][:1]
-    recipe["plan"]["order"] = "input"
+    recipe["plan"]["order"] = order
     recipe["transform"] = transform
     recipe["output"] |= {"columns": ["text", "source", "tokens.count"]}
     curate.run(recipe)
     run = curate.open_run(tmp_path / "run")
-    index = build_index(open_plan(run), tmp_path / "index", num_lanes=2, block_tokens=2000)
+    is_ordered = order == "shuffle"
+    index = build_index(
+        open_plan(run), tmp_path / "index", num_lanes=2, block_tokens=2000, ordered=is_ordered
+    )
+    assert index.has("spans") == bool(transform)
     out = pl.read_parquet(sorted((tmp_path / "out").glob("*.parquet")))
     texts_of = {
         name: frame["text"].to_list() for (name,), frame in out.group_by("source", maintain_order=True)
