@@ -298,9 +298,7 @@ def open_index(path: Path, storage_options: dict[str, str] | None = None) -> Ind
     return Index(path, storage_options or {})
 
 
-def concatenated_ranges(
-    starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def concatenated_ranges(starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers from each start to before its stop, one range after another."""
     sizes = stops - starts
     ends = np.cumsum(sizes)

@@ -1,6 +1,7 @@
 """Any sequence of steps, saves, loads on other topologies, feedback, weights and plans gives the same batches."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class LoaderMachine(RuleBasedStateMachine):
             make_mixer(self.mixer),
             world,
             source="first",
-            opener=lambda name: opened(name, **constants),
+            opener=lambda name: opened(Path(name).name, **constants),
         )
 
     @rule(num_steps=st.integers(1, 5))
