@@ -68,6 +68,8 @@ class Data(IterableDataset[Batch]):
         """
         self.world, self._mixer, self._opener, self._read_threads = world, mixer, opener, read_threads
         self._log_path, self._log, self._events, self._swaps = log, None, [], list(swaps)
+        if not any(pool.num_tokens for pool in corpus.index.pools):
+            raise ConfigError(f"there are no documents to serve: {source or 'every pool is empty'}")
         self.lanes = world.lanes(corpus.constants)
         self.corpora = [corpus]
         self.stages = [Stage(source, corpus.index.fingerprint, 0)]

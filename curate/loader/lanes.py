@@ -14,7 +14,7 @@ from curate.errors import DataError
 from curate.loader.index import Index
 from curate.loader.order import Ints, pool_order
 from curate.loader.packing import Piece, pack
-from curate.loader.schedule import NO_POOL, choose, phases, reweigh
+from curate.loader.schedule import NO_POOL, choose, first_passes, phases, reweigh
 from curate.loader.settings import Constants
 from curate.loader.state import DOCS, EMPTY, ITEM, OFFSET, WINDOW, Delta, Floats, LaneArrays
 from curate.loader.stream import Chunks, Reads, Stream
@@ -41,7 +41,8 @@ def new_lanes(index: Index, constants: Constants, weights: Floats, first: int, s
     arrays = LaneArrays.new(stop - first, len(index.pools), num_pieces)
     for pool in range(len(index.pools)):
         arrays.done[:, pool] = pool_order(index, constants, pool).is_empty(np.arange(first, stop))
-    reweigh(arrays, np.zeros_like(weights), weights, phases(index, constants, first, stop))
+    passes = first_passes(index, constants, weights, first, stop)
+    arrays.passes[:] = np.where(arrays.done, np.inf, passes)
     return arrays
 
 
