@@ -66,7 +66,9 @@ class KeptDocuments:
 
     def kept(self, entry: PieceEntry) -> Iterator[pa.Table]:
         """Kept documents of a piece in input order."""
-        if not self.rows(entry, ["repeats"])["repeats"].to_numpy().any():
+        if not any(
+            self._wanted(block, self.rows(block, list(self.plan_columns))).any() for block in entry.blocks()
+        ):
             return
         batches = iter_batches(
             entry.piece,
