@@ -21,7 +21,7 @@ from curate.export.documents import Part, PoolDocuments
 from curate.export.folder import Closing, ExportFolder
 from curate.export.formats import Format, PartWork, Pool, slug_of, total
 from curate.export.huggingface import HuggingFace
-from curate.export.mds import Mds, PackedSamples, TextSamples, TokenSamples
+from curate.export.mds import Mds, PackedSamples, Samples, TextSamples, TokenSamples
 from curate.export.megatron import Megatron
 from curate.export.olmo import Olmo
 from curate.export.settings import Export
@@ -265,20 +265,24 @@ class _Exporting:
         self.folder.close(closing, {**self._claim(), "tokens": tokens, "pools": shown})
 
     def _format(self, documents: PoolDocuments) -> Format:
-        settings, encoder = self.settings, self.encoder
+        settings, encoder, text = self.settings, self.encoder, self.text
+        work = self.folder.work
+        if settings.to == "mds":
+            return Mds(settings, self._samples(), output=self.output)
         if encoder is None:
-            if settings.to == "mds":
-                return Mds(settings, TextSamples(self.schema, text=self.text))
-            return HuggingFace(self.schema, text=self.text, split=settings.split, work=self.folder.work)
+            return HuggingFace(self.schema, text=text, split=settings.split, work=work)
         if settings.to == "megatron":
-            return Megatron(encoder, text=self.text, output=self.output, work=self.folder.work)
-        if settings.to == "olmo":
-            name = self.schema.names[1] if len(self.schema.names) > 1 else None
-            size = settings.file_bytes
-            return Olmo(encoder, documents, id=name, output=self.output, max_bytes=size)
-        if settings.seq_len is not None:
-            return Mds(settings, PackedSamples(encoder, text=self.text, seq_len=settings.seq_len))
-        return Mds(settings, TokenSamples(encoder, text=self.text))
+            return Megatron(encoder, text=text, output=self.output, work=work)
+        name = self.schema.names[1] if len(self.schema.names) > 1 else None
+        size = settings.file_bytes
+        return Olmo(encoder, documents, id=name, output=self.output, max_bytes=size)
+
+    def _samples(self) -> Samples:
+        if self.encoder is None:
+            return TextSamples(self.schema, text=self.text)
+        if self.settings.seq_len is not None:
+            return PackedSamples(self.encoder, text=self.text, seq_len=self.settings.seq_len)
+        return TokenSamples(self.encoder, text=self.text)
 
 
 def _check_shards(run: OpenRun) -> None:

@@ -10,6 +10,7 @@ out and counted.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,9 +53,9 @@ class Samples(Protocol):
 class Mds:
     """Writes `<pool>/shard.<n>.mds`, `<pool>/index.json` and `streams.yaml`."""
 
-    def __init__(self, settings: Export, samples: Samples) -> None:
-        """Write the samples that `samples` makes."""
-        self._samples, self._compression = samples, settings.compression
+    def __init__(self, settings: Export, samples: Samples, *, output: Path) -> None:
+        """Write the samples that `samples` makes; `output` is where the files will be."""
+        self._samples, self._compression, self._output = samples, settings.compression, output
         self._limit = settings.file_bytes
         names = sorted(samples.columns)
         self._config = {
@@ -114,12 +115,19 @@ class Mds:
         return {"prefix": pool.slug, "samples": total(commits, "samples"), "left_out_tokens": len(left)}
 
     def close(self, closing: Closing, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Write the streams with their proportions; their paths are relative to the export."""
-        streams = {
-            entry["pool"]: {"local": entry["prefix"], "proportion": entry["share"]}
-            for entry in entries
-            if entry["prefix"]
-        }
+        """Write the streams with their proportions.
+
+        Shards that are compressed are unpacked by the reader, into a folder beside the export.
+        """
+        streams = {}
+        for entry in entries:
+            if not entry["prefix"]:
+                continue
+            place = {"local": str(self._output / entry["prefix"])}
+            if self._compression is not None:
+                cache = self._output.with_name(f"{self._output.name}-cache") / entry["prefix"]
+                place = {"remote": place["local"], "local": str(cache)}
+            streams[entry["pool"]] = {**place, "proportion": entry["share"]}
         closing.write("streams.yaml", [yaml.safe_dump({"streams": streams}, sort_keys=False).encode()])
 
     def _write_shard(self, draft: Draft, name: str, samples: Sequence[bytes]) -> dict[str, Any]:

@@ -140,9 +140,9 @@ def test_an_export_that_was_stopped_goes_on_after_its_last_part(
 
 def relocated(found: dict[str, bytes], output: Path) -> dict[str, bytes]:
     """Files of an export without the place of its folder, which lists of paths hold."""
-    lists = ("data_path.txt", "mixture.yaml", "export.json")
+    lists = ("data_path.txt", "mixture.yaml", "streams.yaml")
     return {
-        name: data.replace(str(output).encode(), b"OUT") if name in lists[:2] else data
+        name: data.replace(str(output).encode(), b"OUT") if name in lists else data
         for name, data in found.items()
         if name != "export.json"
     }
