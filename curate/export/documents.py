@@ -55,7 +55,7 @@ class Part:
 class PoolDocuments(KeptDocuments):
     """The kept documents of some pools."""
 
-    plan_columns: ClassVar[tuple[str, ...]] = ("repeats", "order", "pool")
+    plan_columns: ClassVar[tuple[str, ...]] = ("repeats", "order", "pool", "tokens")
 
     def __init__(  # over: what is exported, and how it is cut
         self,
@@ -77,7 +77,8 @@ class PoolDocuments(KeptDocuments):
         bucket = min(part_bytes, BUCKET_BYTES)
         self._split = Split(column="pool", bucket_bytes=bucket, shuffled=self._shuffled)
         self._entry_bytes: list[Counter[str]] = [Counter() for _ in session.entries]
-        self.num_docs: Counter[str] = Counter()
+        self.num_tokens: Counter[str] = Counter()
+        """Tokens of each pool as the plan counts them, those of copies too."""
         self._first_key = 0
         self._sorted = False
         self._survey()
@@ -127,22 +128,22 @@ class PoolDocuments(KeptDocuments):
         return [entries[place].shard.key for place in places.tolist()], rows
 
     def _survey(self) -> None:
-        """Add up documents and bytes by pool and pass; see whether a sort is needed."""
+        """Add up bytes by pool and pass; see whether a sort is needed."""
         position = {id(entry): index for index, entry in enumerate(self.session.entries)}
         for block in self.session.blocks():
             plan = self.rows(block, list(self.plan_columns))
             repeats, codes = self._wanted(block, plan), _codes(plan, self._ranks)
             if not repeats.any():
                 continue
-            sizes = self.kept_bytes(block)
+            sizes, tokens = self.kept_bytes(block), plan["tokens"].to_numpy()
             for number in range(int(repeats.max())):
                 wanted = np.where(repeats > number, sizes, 0)
                 self._split.add(self._cells(codes, number), wanted, block.first_ordinal)
                 mine = wanted > 0
-                kept = np.bincount(codes[mine], minlength=len(self.pools))
                 num_bytes = np.bincount(codes[mine], wanted[mine], minlength=len(self.pools))
-                for rank in np.flatnonzero(kept).tolist():
-                    self.num_docs[self.pools[rank]] += int(kept[rank])
+                num_tokens = np.bincount(codes[mine], tokens[mine], minlength=len(self.pools))
+                for rank in np.flatnonzero(num_bytes).tolist():
+                    self.num_tokens[self.pools[rank]] += int(num_tokens[rank])
                     self._entry_bytes[position[id(block.entry)]][self.pools[rank]] += int(num_bytes[rank])
         is_mixed = any(len(pools) > 1 for pools in self._entry_bytes)
         has_copies = any(not str(cell).endswith(_pass_name(0)) for cell in self._split.sizes)

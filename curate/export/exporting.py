@@ -194,7 +194,7 @@ class _Exporting:
                 made = ledger.commit(draft.task, work.files, meta=meta) if work.files else None
                 commits.append(made or draft.commit(meta=meta))
             self.session.progress.advance(num_tasks=1)
-        self._close(writer, parts, commits)
+        self._close(documents, writer, parts, commits)
         self.session.progress.finish(f"{len(todo)} parts written, {len(parts) - len(todo)} were there")
         return len(todo)
 
@@ -237,13 +237,17 @@ class _Exporting:
             num_bytes = pc.sum(pc.binary_length(table[self.text])).as_py() or 0
             self.session.progress.advance(num_bytes=int(num_bytes))
 
-    def _close(self, writer: Format, parts: Sequence[Part], commits: Sequence[Commit]) -> None:
+    def _close(
+        self, documents: PoolDocuments, writer: Format, parts: Sequence[Part], commits: Sequence[Commit]
+    ) -> None:
         """Name every file, and write what goes beside them."""
         closing = Closing(self.folder)
         entries = []
         for pool in self.pools:
             mine = [commit for part, commit in zip(parts, commits, strict=True) if part.pool == pool.name]
             numbers = {key: total(mine, key) for key in ("docs", "empty_docs", "tokens")}
+            if self.encoder is None:
+                numbers["tokens"] = documents.num_tokens[pool.name]
             about = {"pool": pool.name, "share": pool.share, **numbers}
             entries.append({**about, **writer.close_pool(closing, pool, mine)})
         writer.close(closing, entries)

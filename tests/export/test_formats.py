@@ -170,6 +170,8 @@ def test_mds_texts_come_with_the_columns_that_are_asked_for(shaped: OpenRun, tmp
 
 def test_hugging_face_files_hold_text_and_every_column_of_the_input(shaped: OpenRun, tmp_path: Path) -> None:
     weights = export(shaped, tmp_path / "out", to="hf")
+    tokens = {pool["pool"]: pool["planned_tokens"] for pool in shaped.pools().to_dicts()}
+    assert {name: pool["tokens"] for name, pool in weights.items()} == tokens
     names = {name for shard in shaped.session.shards for name in pq.read_schema(shard.uri).names}
     for pool, documents in in_order(planned(shaped)).items():
         paths = sorted((tmp_path / "out" / weights[pool]["prefix"]).glob("*.parquet"))

@@ -1,7 +1,8 @@
 """The libraries that trainers use read every export, and find the documents that were put in.
 
-A library that is not in this environment is looked for in `.venv-peers-export`; where it is in neither, its
-test is skipped. Cost: some seconds each, for the imports.
+A library that is not in this environment is looked for in `.venv-peers-mds` and `.venv-peers-olmo`, which
+`make peers-export` makes (gigabytes: each has a PyTorch of its own); where it is nowhere, its test is skipped.
+Cost: some seconds each, for the imports.
 """
 
 import functools
@@ -21,7 +22,7 @@ from tests.export.corpus import encode, in_order, planned
 from tests.export.peer_reader import LIBRARIES
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = ROOT / ".venv-peers-export" / "bin" / "python"
+ELSEWHERE = ("mds", "olmo")
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("megatron", "megatron", {}),
@@ -42,10 +43,11 @@ def python_with(library: str) -> str | None:
     """An interpreter that has a library."""
     if importlib.util.find_spec(library) is not None:
         return sys.executable
-    if ELSEWHERE.is_file():
-        test = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({library!r}) is None)"
-        if subprocess.run([ELSEWHERE, "-c", test], check=False).returncode == 0:
-            return str(ELSEWHERE)
+    test = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({library!r}) is None)"
+    for name in ELSEWHERE:
+        python = ROOT / f".venv-peers-{name}" / "bin" / "python"
+        if python.is_file() and subprocess.run([python, "-c", test], check=False).returncode == 0:
+            return str(python)
     return None
 
 
@@ -53,7 +55,7 @@ def read(library: str, folder: Path, pool: str) -> Any:
     """What a library finds of a pool."""
     python = python_with(library)
     if python is None:
-        pytest.skip(f"{library} is neither here nor in {ELSEWHERE}")
+        pytest.skip(f"{library} is not here, nor in .venv-peers-mds or .venv-peers-olmo")
     script = Path(__file__).with_name("peer_reader.py")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PYTHONPATH", None)
