@@ -1,7 +1,7 @@
 """The libraries that trainers use read every export, and find the documents that were put in.
 
 A library that is not in this environment is looked for in `.venv-peers-mds` and `.venv-peers-olmo`, which
-`make peers-export` makes (gigabytes: each has a PyTorch of its own); where it is nowhere, its test is skipped.
+`make peers-export` makes (gigabytes: each has a PyTorch of its own); where it is nowhere, a test is skipped.
 Cost: some seconds each, for the imports.
 """
 
