@@ -1,9 +1,10 @@
-"""Exact token counts against `tokenizers`' `encode_batch`, and how far the estimate is off per source.
+"""Exact token counts and ids against `tokenizers`, and how far the estimate is off per source.
 
-Both sides run on one thread in turns over the same documents; figures are medians per CPU second. Five
-families: GPT-2, tiktoken, GPT-NeoX, Unigram, BPE with byte fallback; the GPT-2 vocabulary is read from
-`--data`, the others are trained on the spot (kept in `--tokenizers`, where given). `--check` compares the
-counts of every document instead and prints how many differ.
+Both sides run on one thread in turns over the same documents; figures are medians per CPU second. Counts are
+compared with `encode_batch`, ids also with the faster `encode_batch_fast`. Five families: GPT-2, tiktoken,
+GPT-NeoX, Unigram, BPE with byte fallback; the GPT-2 vocabulary is read from `--data`, the others are trained
+on the spot (kept in `--tokenizers`, where given). `--check` compares the counts and ids of every document
+instead and prints how many differ.
 
 Data: every Parquet file with a text column under `--data`; without it `../shared/data`, and where that is
 missing the sample of this repository.
@@ -30,7 +31,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from curate.measure.token_estimate import ESTIMATE, apply_factors, fit_factors
 from curate.measure.tokens import COUNT, Tokens
-from curate.text import measure
+from curate.text import TokenEncoder, measure
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -201,52 +202,89 @@ def report(**figure: Any) -> None:
 
 
 def speed(name: str, peer: Tokenizer, stage: Tokens, texts: pa.Array, runs: int) -> None:
-    """Time both sides in turns; the first call of each, which fills caches, is not counted."""
+    """Time all sides in turns; the first call of each, which fills caches, is not counted."""
     few = texts.take(pa.array(range(0, len(texts), 10)))
-    spec = stage.needs()
+    whole, part = (sum(map(len, given.to_pylist())) / MEGABYTE for given in (texts, few))
+    spec, encoder, given = stage.needs(), native(stage), strings(few)
+    jobs: dict[str, tuple[float, Callable[[], object]]] = {
+        "count": (whole, lambda: measure(texts, spec)),
+        "ids": (whole, lambda: encoder.encode(texts)),
+        "encode_batch": (part, lambda: peer.encode_batch(given, add_special_tokens=False)),
+        "encode_batch_fast": (part, lambda: peer.encode_batch_fast(given, add_special_tokens=False)),
+    }
     measure(few, spec)
-    size = sum(map(len, few.to_pylist())) / MEGABYTE
-    ours, theirs = [], []
-    whole = sum(map(len, texts.to_pylist())) / MEGABYTE
-    given = strings(few)
+    encoder.encode(few)
+    timed: dict[str, list[float]] = {job: [] for job in jobs}
     for _ in range(runs):
-        ours.append(whole / seconds(lambda: measure(texts, spec)))
-        theirs.append(size / seconds(lambda: peer.encode_batch(given, add_special_tokens=False)))
-    ratios = [left / right for left, right in zip(ours, theirs, strict=True)]
-    ratio, goal = statistics.median(ratios), GOALS[name]
+        for job, (size, run) in jobs.items():
+            timed[job].append(size / seconds(run))
+    compare(f"tokens.{name}", timed["count"], timed["encode_batch"], GOALS[name])
+    compare(f"tokens.ids.{name}", timed["ids"], timed["encode_batch"], None)
+    compare(f"tokens.ids.{name}.fast", timed["ids"], timed["encode_batch_fast"], None)
+
+
+def native(stage: Tokens) -> TokenEncoder:
+    """What gives the ids of a stage's tokenizer."""
+    if stage.tokenizer is None:
+        raise ValueError("the stage has no tokenizer")
+    return TokenEncoder(stage.tokenizer, stage.pattern)
+
+
+def compare(name: str, ours: list[float], theirs: list[float], goal: float | None) -> None:
+    """Report the speed of one side, and its ratio to the other, run by run."""
+    ratio = statistics.median(left / right for left, right in zip(ours, theirs, strict=True))
     report(
-        name=f"tokens.{name}",
+        name=name,
         value=round(statistics.median(ours), 2),
         unit="MB/s per core",
         peer=round(statistics.median(theirs), 3),
         ratio=round(ratio, 2),
         goal=goal,
         met=goal is None or ratio >= goal,
-        runs=runs,
+        runs=len(ours),
         spread=[round(min(ours), 2), round(max(ours), 2)],
     )
 
 
-def differences(peer: Tokenizer, stage: Tokens, path: Path) -> Iterator[tuple[int, int, int]]:
-    """Row, our count and theirs, for every document of a file whose counts differ."""
+def differences(
+    peer: Tokenizer, stage: Tokens, path: Path
+) -> Iterator[tuple[int, int, list[int], list[int]]]:
+    """Row, our count, our ids and theirs, for every document of a file where they differ."""
     texts = documents(path)["text"].combine_chunks()
-    ours = measure(texts, stage.needs())[COUNT].to_pylist()
+    counts = measure(texts, stage.needs())[COUNT].to_pylist()
+    encoder = native(stage)
     for start in range(0, len(texts), 500):
-        given = strings(texts.slice(start, 500))
-        encoded = peer.encode_batch_fast(given, add_special_tokens=False)
-        for row, encoding in enumerate(encoded, start):
-            if ours[row] != len(encoding.ids):
-                yield row, ours[row], len(encoding.ids)
+        some = texts.slice(start, 500)
+        ours = encoder.encode(some).to_pylist()
+        encoded = peer.encode_batch_fast(strings(some), add_special_tokens=False)
+        for row, (ids, encoding) in enumerate(zip(ours, encoded, strict=True), start):
+            if ids != encoding.ids or counts[row] != len(ids):
+                yield row, counts[row], ids, encoding.ids
 
 
 def check(name: str, peer: Tokenizer, stage: Tokens, paths: list[Path]) -> None:
-    total = 0
+    total = num_docs = 0
     for path in paths:
         found = list(differences(peer, stage, path))
         total += len(found)
-        for row, ours, theirs in found[:5]:
-            print(f"{name}: {path} row {row}: {ours}, not {theirs}", file=sys.stderr)
-    report(name=f"tokens.{name}.mismatches", value=total, unit="documents", goal=0, met=total == 0, runs=1)
+        num_docs += pq.read_metadata(path).num_rows
+        for row, count, ours, theirs in found[:5]:
+            pairs = enumerate(zip(ours, theirs, strict=False))
+            at = next((at for at, (left, right) in pairs if left != right), min(len(ours), len(theirs)))
+            print(
+                f"{name}: {path} row {row}: {count} tokens and {len(ours)} ids, not {len(theirs)}; "
+                f"from {at} on {ours[at : at + 5]}, not {theirs[at : at + 5]}",
+                file=sys.stderr,
+            )
+    report(
+        name=f"tokens.{name}.mismatches",
+        value=total,
+        unit="documents",
+        goal=0,
+        met=total == 0,
+        num_docs=num_docs,
+        runs=1,
+    )
 
 
 def estimate(stage: Tokens, paths: list[Path], sample_frac: float) -> None:
@@ -282,7 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", help="not used: the peer is the installed package `tokenizers`")
     parser.add_argument("--quick", action="store_true", help="small vocabularies and little text")
-    parser.add_argument("--check", action="store_true", help="compare the counts of every document instead")
+    parser.add_argument("--check", action="store_true", help="compare the tokens of every document instead")
     parser.add_argument("--data", type=Path, default=SHARED if SHARED.is_dir() else ROOT / "sample")
     parser.add_argument("--tokenizers", type=Path, help="folder to keep trained tokenizers in")
     parser.add_argument("--family", choices=FAMILIES, action="append", help="only these")

@@ -5,7 +5,7 @@ the native pass at about 40 MB/s per core for byte-level BPE. The estimate costs
 document gets its bytes by class of script, a seeded sample gets exact counts too, and factors fitted on the
 sample (token_estimate.py) turn bytes into tokens. No end-of-document token is added here; the plan adds it.
 
-Not here: token ids, training of tokenizers, the factors.
+Not here: token ids (loader/tokenizer.py), training of tokenizers, the factors.
 """
 
 import json
@@ -99,9 +99,7 @@ class Tokens(StageModel):
         Raises:
             DataError: A file is missing.
         """
-        if self.tokenizer is None:
-            return None
-        return fingerprint([hash_file(path) for path in _files(self.tokenizer)])
+        return None if self.tokenizer is None else tokenizer_content(self.tokenizer)
 
     def fingerprint(self) -> str:
         """Hash what decides the columns: the settings, with the tokenizer's content instead of its path."""
@@ -113,6 +111,15 @@ class Tokens(StageModel):
     def is_native(self) -> bool:
         """Whether the tokenizer is one that counts fast; others run at the speed of `tokenizers`."""
         return self.tokenizer is None or _rust.is_native_tokenizer(str(self.tokenizer), self.pattern)
+
+
+def tokenizer_content(path: Path) -> str:
+    """Hash the files that a tokenizer is read from.
+
+    Raises:
+        DataError: A file is missing.
+    """
+    return fingerprint([hash_file(file) for file in _files(path)])
 
 
 def _files(path: Path) -> list[Path]:

@@ -334,13 +334,15 @@ fn turns(groups: &[Box<dyn Signals>]) -> Vec<(Vec<usize>, Reads)> {
     members.map(|members| (members.clone(), reads(&members))).collect()
 }
 
-fn num_bytes(texts: &LargeBinaryArray, rows: &Range<usize>) -> usize {
+/// Bytes of the texts of some rows.
+pub fn num_bytes(texts: &LargeBinaryArray, rows: &Range<usize>) -> usize {
     let offsets = texts.value_offsets();
     usize::try_from(offsets[rows.end] - offsets[rows.start]).unwrap_or(0)
 }
 
 /// Cut the rows into ranges of about equal bytes; one range for one thread.
-fn chunks(texts: &LargeBinaryArray, num_threads: usize) -> Vec<Range<usize>> {
+#[must_use]
+pub fn chunks(texts: &LargeBinaryArray, num_threads: usize) -> Vec<Range<usize>> {
     let all = 0..texts.len();
     if num_threads <= 1 {
         return vec![all];

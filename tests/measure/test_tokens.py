@@ -9,43 +9,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
 
 from curate import _rust
 from curate.errors import ConfigError, DataError
 from curate.measure.tokens import BYTES, CLASSES, COUNT, Tokens
 from curate.text import NativeSpec, measure
+from tests.measure.token_texts import FLAGGED, FLAGS, HARD, TEXTS, corpus
 from tests.reference import tokens as reference
-
-ROOT = Path(__file__).parents[2]
-
-HARD = [
-    "",
-    " ",
-    "a",
-    "\n\n\n",
-    "It's we'LL they'\u017f 'S 'rE don't'",
-    "x  \t\r\n \r y\r\n\r\n  ",
-    "1234567 12\u00bd\u0663\u0664 3.14e10",
-    "HTTPServer caf\u00e9 CAF\u00c9 \u01c5a \u4e2d\u6587\u306e\u30ab\u30ca \ud55c\uad6d\uc5b4",
-    "e\u0301 \u0301x \u1100\u1161 \u212b A\u030a q\u0307\u0323 \u0344",
-    "<|endoftext|>a <|endoftext|> <|pad|><|endoftext|",
-    "                    def f(x):\n\t\treturn x  # \u2603\ufe0f \U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "\u00a0\u2003\u3000 \u200b\ufeff\u0085\u2028x",
-    "==================//////--------!!!!????\n/\n//",
-    "\u0928\u092e\u0938\u094d\u0924\u0947 \u0441\u043b\u043e\u0432\u043e "
-    "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
-    "ab" * 700 + " " * 300 + "\u4e2d" * 200,
-]
-
-PARTS = st.sampled_from([part for text in HARD[1:-1] for part in (text, *text.split(" "))])
-TEXTS = st.lists(st.one_of(PARTS, st.text(max_size=12)), max_size=8).map("".join)
-
-
-def corpus() -> list[str]:
-    """Text of the repository, and the hard cases."""
-    paths = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "curate").glob("*.py"))]
-    return [path.read_text("utf-8") for path in paths] + HARD
 
 
 def counted(spec: NativeSpec, texts: list[str]) -> list[int | None]:
@@ -62,27 +33,11 @@ def saved(tokenizer: Tokenizer, path: Path) -> NativeSpec:
     return Tokens(tokenizer=path, mode="exact").needs()
 
 
-FAMILIES = [*reference.BYTE_LEVEL, *reference.UNIGRAM, *reference.SENTENCE_BPE, "bytes_unigram", "word_piece"]
-
-
-def trained(name: str) -> Tokenizer:
-    """A small tokenizer of each family, the last one of a kind that only the fallback knows."""
-    if name in reference.BYTE_LEVEL:
-        return reference.train_byte_level(name, corpus())
-    if name in reference.SENTENCE_BPE:
-        return reference.train_sentence_bpe(name, corpus())
-    if name == "word_piece":
-        return reference.train_word_piece(corpus())
-    if name == "bytes_unigram":
-        return reference.train_unigram("albert", corpus(), byte_fallback=True)
-    return reference.train_unigram(name, corpus())
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=reference.FAMILIES)
 def family(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Tokenizer, NativeSpec]:
-    tokenizer = trained(request.param)
+    tokenizer = reference.trained(request.param, corpus())
     path = tmp_path_factory.mktemp(request.param) / "tokenizer.json"
     spec = saved(tokenizer, path)
     assert Tokens(tokenizer=path).is_native() == (request.param != "word_piece")
@@ -102,24 +57,7 @@ def test_any_text_has_as_many_tokens_as_tokenizers_says(
     assert counted(spec, texts) == expected(tokenizer, texts)
 
 
-FLAGS = [
-    AddedToken("<one>", single_word=True),
-    AddedToken("<left>", lstrip=True),
-    AddedToken("<right>", rstrip=True, normalized=False),
-    AddedToken("<both>", lstrip=True, rstrip=True),
-    AddedToken("<", normalized=False),
-    AddedToken("\u00e9\u00e9"),
-    AddedToken("A\u030aA\u030a"),
-]
-
-
-@given(
-    parts=st.lists(
-        st.sampled_from(
-            [" ", "\n", "x", "_", "e\u0301", "\u00e9", "\u00c5", *(flag.content for flag in FLAGS)]
-        )
-    )
-)
+@given(parts=FLAGGED)
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox"])
 def test_added_tokens_match_with_all_their_flags(
     name: str, parts: list[str], flagged: Callable[[str], tuple[Tokenizer, NativeSpec]]
@@ -170,15 +108,13 @@ def test_a_gpt2_vocabulary_counts_as_its_tokenizer_without_special_tokens(
 )
 def test_a_tiktoken_file_counts_as_merging_by_rank(tmp_path: Path, pattern: str, family: str) -> None:
     tokenizer = reference.train_byte_level(family, corpus(), vocab_size=500)
-    words = [token for token in tokenizer.get_vocab() if token not in reference.SPECIAL]
-    words.sort(key=lambda token: (len(reference.spelled(token)), tokenizer.token_to_id(token)))
-    ranks = {reference.spelled(token): rank for rank, token in enumerate(words)}
+    ranks = reference.ranks_of(tokenizer)
     reference.write_tiktoken(tmp_path / "vocab.tiktoken", ranks)
     spec = Tokens(tokenizer=tmp_path / "vocab.tiktoken", pattern=pattern, mode="exact").needs()
     texts = [text[:3000] for text in corpus()]
     pieces = [tokenizer.pre_tokenizer.pre_tokenize_str(text) for text in texts]
     twin = [
-        sum(reference.rank_count(reference.spelled(piece), ranks) for piece, _ in text) for text in pieces
+        sum(len(reference.rank_ids(reference.spelled(piece), ranks)) for piece, _ in text) for text in pieces
     ]
     assert counted(spec, texts) == twin
 

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the token stage: bytes by class, the draw of the sample, small tokenizers."""
+"""Slow, obvious twins of the token stage: bytes by class, merging by rank, ids; small tokenizers."""
 
 import base64
 import itertools
@@ -302,10 +302,17 @@ def write_tiktoken(path: Path, ranks: dict[bytes, int]) -> None:
     path.write_text("\n".join(lines) + "\n", "ascii")
 
 
-def rank_count(piece: bytes, ranks: dict[bytes, int]) -> int:
-    """Merge one piece by rank, the lowest and leftmost pair first; return what is left."""
+def ranks_of(tokenizer: Tokenizer) -> dict[bytes, int]:
+    """The tokens of a byte-level tokenizer by rank, shorter ones first."""
+    words = [token for token in tokenizer.get_vocab() if token not in SPECIAL]
+    words.sort(key=lambda token: (len(spelled(token)), tokenizer.token_to_id(token)))
+    return {spelled(token): rank for rank, token in enumerate(words)}
+
+
+def rank_ids(piece: bytes, ranks: dict[bytes, int]) -> list[int]:
+    """Merge one piece by rank, the lowest and leftmost pair first; return the tokens that are left."""
     if piece in ranks:
-        return 1
+        return [ranks[piece]]
     parts = [piece[at : at + 1] for at in range(len(piece))]
     while True:
         pairs = [
@@ -314,6 +321,32 @@ def rank_count(piece: bytes, ranks: dict[bytes, int]) -> int:
             if left + right in ranks
         ]
         if not pairs:
-            return len(parts)
+            return [ranks[part] for part in parts]
         at = min(pairs)[1]
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
+
+
+def encode(
+    tokenizer: Tokenizer, texts: list[str], *, bos: int | None = None, eos: int | None = None
+) -> list[list[int]]:
+    """Ids of each text, one after the other, between `bos` and `eos`."""
+    before, after = ([] if token is None else [token] for token in (bos, eos))
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    return [[*before, *own, *after] for own in ids]
+
+
+FAMILIES = [*BYTE_LEVEL, *UNIGRAM, *SENTENCE_BPE, "bytes_unigram", "word_piece"]
+"""Every kind of tokenizer; the last is one that only the fallback knows."""
+
+
+def trained(name: str, texts: list[str]) -> Tokenizer:
+    """Train a small tokenizer of one of `FAMILIES`."""
+    if name in BYTE_LEVEL:
+        return train_byte_level(name, texts)
+    if name in SENTENCE_BPE:
+        return train_sentence_bpe(name, texts)
+    if name == "word_piece":
+        return train_word_piece(texts)
+    if name == "bytes_unigram":
+        return train_unigram("albert", texts, byte_fallback=True)
+    return train_unigram(name, texts)

@@ -1,6 +1,7 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
 mod near;
+mod tokens;
 mod verify;
 
 use std::path::PathBuf;
@@ -349,6 +350,8 @@ mod _rust {
 
     #[pymodule_export]
     use super::near::{Candidates, Clusters, choose_keepers};
+    #[pymodule_export]
+    use super::tokens::{TokenEncoder, TokenNames};
     #[pymodule_export]
     use super::verify::{Boilerplate, EdgeBatches, LineCounts, Verifier, set_similarity, shingle_sets};
     #[pymodule_export]

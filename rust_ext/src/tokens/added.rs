@@ -12,12 +12,23 @@ use crate::error::{Error, Result};
 pub struct Added {
     /// The text it is.
     pub content: String,
+    /// Its token.
+    pub id: u32,
     /// Whether letters, digits or underscores beside it forbid it.
     pub single_word: bool,
     /// Whether it takes the white space before it.
     pub lstrip: bool,
     /// Whether it takes the white space after it.
     pub rstrip: bool,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// A stretch that is no added token, and where it starts.
+    Text(usize, &'a str),
+    /// An added token.
+    Token(u32),
 }
 
 /// A set of added tokens, searched together.
@@ -43,10 +54,9 @@ impl AddedSet {
         Ok(Some(Self { search, tokens }))
     }
 
-    /// Call `between` with the start and text of every stretch that is no added token, in order; returns
-    /// the number of added tokens.
-    pub fn split<'a>(&self, text: &'a str, mut between: impl FnMut(usize, &'a str)) -> u32 {
-        let (mut done, mut found) = (0, 0);
+    /// Call `visit` with every part of `text`, in order; none is empty.
+    pub fn split<'a>(&self, text: &'a str, mut visit: impl FnMut(Part<'a>)) {
+        let mut done = 0;
         for hit in self.search.find_iter(text) {
             let (mut start, mut stop) = (hit.start(), hit.end());
             let Some(token) = self.tokens.get(hit.pattern().as_usize()) else { continue };
@@ -61,15 +71,16 @@ impl AddedSet {
                 stop = text.len() - after.trim_start().len();
             }
             if done < start {
-                between(done, &text[done..start]);
+                visit(Part::Text(done, &text[done..start]));
             }
-            found += u32::from(start < stop);
+            if start < stop {
+                visit(Part::Token(token.id));
+            }
             done = stop;
         }
         if done < text.len() {
-            between(done, &text[done..]);
+            visit(Part::Text(done, &text[done..]));
         }
-        found
     }
 }
 
@@ -81,25 +92,32 @@ fn is_word(char: char) -> bool {
 mod tests {
     use super::*;
 
-    fn split(tokens: &[(&str, [bool; 3])], text: &str) -> (Vec<String>, u32) {
-        let added = |&(content, [single_word, lstrip, rstrip]): &(&str, [bool; 3])| Added {
+    fn split(tokens: &[(&str, [bool; 3])], text: &str) -> String {
+        let added = |(&(content, [single_word, lstrip, rstrip]), id): (&(&str, [bool; 3]), u32)| Added {
             content: content.into(),
+            id,
             single_word,
             lstrip,
             rstrip,
         };
-        let set = AddedSet::new(tokens.iter().map(added).collect()).unwrap().unwrap();
+        let set = AddedSet::new(tokens.iter().zip(0..).map(added).collect()).unwrap().unwrap();
         let mut out = Vec::new();
-        let found = set.split(text, |_, piece| out.push(piece.to_owned()));
-        (out, found)
+        set.split(text, |part| match part {
+            Part::Text(start, piece) => {
+                assert!(text[start..].starts_with(piece));
+                out.push(piece.to_owned());
+            }
+            Part::Token(id) => out.push(format!("[{id}]")),
+        });
+        out.join(",")
     }
 
     #[test]
     fn the_longest_token_wins_and_white_space_is_taken_where_asked() {
         let plain = [false; 3];
-        assert_eq!(split(&[("<a>", plain), ("<a>b", plain)], "x<a>b<a>"), (vec!["x".into()], 2));
-        assert_eq!(split(&[("<m>", [false, true, false])], "x \n<m> y"), (vec!["x".into(), " y".into()], 1));
-        assert_eq!(split(&[("<m>", [false, false, true])], "x <m> y"), (vec!["x ".into(), "y".into()], 1));
-        assert_eq!(split(&[("ab", [true, false, false])], "ab cab ab"), (vec![" cab ".into()], 2));
+        assert_eq!(split(&[("<a>", plain), ("<a>b", plain)], "x<a>b<a>"), "x,[1],[0]");
+        assert_eq!(split(&[("<m>", [false, true, false])], "x \n<m> y"), "x,[0], y");
+        assert_eq!(split(&[("<m>", [false, false, true])], "x <m> y"), "x ,[0],y");
+        assert_eq!(split(&[("ab", [true, false, false])], "ab cab ab"), "[0], cab ,[0]");
     }
 }

@@ -1,10 +1,10 @@
-//! Byte-pair encoding: how many tokens a piece of text becomes.
+//! Byte-pair encoding: the tokens that a piece of text becomes.
 //!
 //! Merges are applied lowest rank first, leftmost first among equals, as all implementations do. Short
 //! pieces scan an array (quadratic, but of a few dozen); long ones use a heap, n log n.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 
 /// No token.
 pub const NONE: u32 = u32::MAX;
@@ -29,7 +29,7 @@ pub struct Bpe {
     /// Ranks and results of pairs.
     pub merges: Merges,
     /// Pieces that are one token whatever the merges say.
-    pub whole: HashSet<Vec<u8>>,
+    pub whole: HashMap<Vec<u8>, u32>,
     /// Token of what is unknown; without one it is left out.
     pub unknown: Option<u32>,
     /// Whether neighbouring unknown symbols are one.
@@ -74,21 +74,31 @@ impl Bpe {
     pub fn pruned(mut self) -> Self {
         let mut whole = std::mem::take(&mut self.whole);
         let mut work = Work::default();
-        whole.retain(|piece| std::str::from_utf8(piece).is_ok_and(|piece| self.merge(piece, &mut work) != 1));
+        whole.retain(|piece, id| {
+            std::str::from_utf8(piece).is_ok_and(|piece| self.merge(piece, &mut work) != [*id])
+        });
         Self { whole, ..self }
     }
 
-    /// Number of tokens of `piece`, which is not empty.
+    /// Tokens of `piece`, which is not empty.
     #[must_use]
-    pub fn count(&self, piece: &str, work: &mut Work) -> u32 {
-        if self.whole.contains(piece.as_bytes()) { 1 } else { self.merge(piece, work) }
+    pub fn ids<'a>(&'a self, piece: &str, work: &'a mut Work) -> &'a [u32] {
+        match self.whole.get(piece.as_bytes()) {
+            Some(id) => std::slice::from_ref(id),
+            None => self.merge(piece, work),
+        }
     }
 
-    fn merge(&self, piece: &str, work: &mut Work) -> u32 {
+    fn merge<'a>(&self, piece: &str, work: &'a mut Work) -> &'a [u32] {
         work.ids.clear();
         self.symbols(piece, &mut work.ids);
         let bytes = matches!(self.alphabet, Alphabet::Bytes(_)).then_some(piece.as_bytes());
-        if work.ids.len() <= SCAN_SYMBOLS { self.merges.scan(work, bytes) } else { self.merges.sift(work) }
+        if work.ids.len() <= SCAN_SYMBOLS {
+            self.merges.scan(work, bytes)
+        } else {
+            self.merges.sift(work)
+        }
+        &work.ids
     }
 
     fn symbols(&self, piece: &str, ids: &mut Vec<u32>) {
@@ -231,11 +241,11 @@ impl Merges {
         self.results.get(rank as usize).copied().unwrap_or(NONE)
     }
 
-    /// Merge `work.ids` by looking for the lowest rank again and again; returns what is left.
+    /// Merge `work.ids` by looking for the lowest rank again and again.
     ///
     /// `ranks` has the rank of each pair; the bytes of the piece give those of its first pairs, where they
     /// are the symbols.
-    fn scan(&self, work: &mut Work, bytes: Option<&[u8]>) -> u32 {
+    fn scan(&self, work: &mut Work, bytes: Option<&[u8]>) {
         let Work { ids, ranks, .. } = work;
         ranks.clear();
         match bytes.filter(|bytes| bytes.len() == ids.len() && !self.bytes.is_empty()) {
@@ -252,7 +262,7 @@ impl Merges {
         loop {
             let best = ranks.iter().copied().min().unwrap_or(NONE);
             let Some(at) = ranks.iter().position(|rank| *rank == best).filter(|_| best != NONE) else {
-                return ids.len() as u32;
+                return;
             };
             let merged = self.result(best);
             ranks.remove(at);
@@ -267,8 +277,8 @@ impl Merges {
         }
     }
 
-    /// Merge `work.ids` with a heap over a linked list; returns what is left.
-    fn sift(&self, work: &mut Work) -> u32 {
+    /// Merge `work.ids` with a heap over a linked list.
+    fn sift(&self, work: &mut Work) {
         let Work { ids, links, heap, .. } = work;
         let count = ids.len() as u32;
         links.clear();
@@ -280,7 +290,6 @@ impl Merges {
         heap.clear();
         let entry = |rank, at| (rank != NONE).then_some(Reverse((rank, at)));
         heap.extend(ids.windows(2).zip(0..).filter_map(|(pair, at)| entry(self.get(pair[0], pair[1]), at)));
-        let mut left = count;
         while let Some(Reverse((rank, at))) = heap.pop() {
             let here = links[at as usize];
             if here.id == NONE || here.next == NONE {
@@ -293,7 +302,6 @@ impl Merges {
             }
             links[here.next as usize].id = NONE;
             links[at as usize] = Link { id: result, prev: here.prev, next: right.next };
-            left -= 1;
             if right.next != NONE {
                 links[right.next as usize].prev = at;
                 heap.extend(entry(self.get(result, links[right.next as usize].id), at));
@@ -302,7 +310,8 @@ impl Merges {
                 heap.extend(entry(self.get(links[here.prev as usize].id, result), here.prev));
             }
         }
-        left
+        ids.clear();
+        ids.extend(links.iter().map(|link| link.id).filter(|id| *id != NONE));
     }
 }
 
@@ -333,9 +342,10 @@ mod tests {
         for len in 1..300_u32 {
             let ids: Vec<u32> = (0..len).map(|at| (at * at + len / 3) % 4).collect();
             work.ids.clone_from(&ids);
-            let scanned = merges.scan(&mut work, None);
-            work.ids = ids;
-            assert_eq!(merges.sift(&mut work), scanned, "{len}");
+            merges.scan(&mut work, None);
+            let scanned = std::mem::replace(&mut work.ids, ids);
+            merges.sift(&mut work);
+            assert_eq!(work.ids, scanned, "{len}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arrow_array::ArrayRef;
 use arrow_array::builder::UInt32Builder;
 
-use super::{Scratch, Tokenizer, scripts};
+use super::{Count, Scratch, Sink, Tokenizer, scripts};
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::measure::Signals;
@@ -40,11 +40,13 @@ pub struct Settings {
     pub seed: u64,
 }
 
+type Memory = Scratch<<Count as Sink>::Few>;
+
 /// A tokenizer and the memory of the threads that are not using it now.
 #[derive(Debug)]
 struct Loaded {
     tokenizer: Tokenizer,
-    idle: Mutex<Vec<Scratch>>,
+    idle: Mutex<Vec<Memory>>,
 }
 
 type Key = (Option<PathBuf>, Option<String>, Option<String>);
@@ -116,7 +118,7 @@ impl Counter {
         TokenCounts {
             counter: self.clone(),
             draw: self.draw.clone(),
-            scratch: idle.or_else(|| self.loaded.as_ref().map(|_| Scratch::default())),
+            scratch: idle.or_else(|| self.loaded.as_ref().map(|_| Memory::default())),
             counts: UInt32Builder::new(),
             bytes: std::array::from_fn(|_| UInt32Builder::new()),
         }
@@ -128,7 +130,7 @@ impl Counter {
 pub struct TokenCounts {
     counter: Counter,
     draw: Option<Draw>,
-    scratch: Option<Scratch>,
+    scratch: Option<Memory>,
     counts: UInt32Builder,
     bytes: [UInt32Builder; scripts::NUM],
 }

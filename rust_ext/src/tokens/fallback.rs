@@ -1,7 +1,9 @@
-//! Tokenizers with parts that are not known here run in the `tokenizers` crate: the same counts, its speed.
+//! Tokenizers with parts that are not known here run in the `tokenizers` crate: the same tokens, its speed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::sink::Sink;
 
 /// A tokenizer of the `tokenizers` crate, without truncation and padding.
 pub struct Fallback(Box<tokenizers::Tokenizer>);
@@ -23,10 +25,15 @@ impl Fallback {
         Some(Self(Box::new(tokenizer)))
     }
 
-    /// Number of tokens of `text`; `None` where it has none, such as an unknown one without a token for it.
+    /// Give `sink` the tokens of `text`; false where it has none, such as an unknown one without a token.
     #[must_use]
-    pub fn count(&self, text: &str) -> Option<u64> {
-        let encoded = catch_unwind(AssertUnwindSafe(|| self.0.encode_fast(text, false)));
-        Some(encoded.ok()?.ok()?.get_ids().len() as u64)
+    pub fn run(&self, text: &str, sink: &mut impl Sink) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| self.0.encode_fast(text, false))) {
+            Ok(Ok(encoding)) => {
+                sink.push(encoding.get_ids().iter().copied());
+                true
+            }
+            _ => false,
+        }
     }
 }

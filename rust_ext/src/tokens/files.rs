@@ -18,36 +18,60 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 const VOCABULARIES: [&str; 3] = ["tokenizer.json", "vocab.json", "encoder.json"];
 const MERGES: [&str; 2] = ["merges.txt", "vocab.bpe"];
 
+/// What is in the file of a tokenizer.
+pub enum Content {
+    /// Lines of tokens and ranks.
+    Ranks(Vec<u8>),
+    /// A vocabulary, whose merges are beside it.
+    Vocabulary(Value),
+    /// A `tokenizer.json`, and its bytes.
+    Whole(Value, Vec<u8>),
+}
+
+/// Open the file of the tokenizer at `path`, and tell which it is.
+///
+/// # Errors
+/// `Error::Data` for what cannot be read.
+pub fn open(path: &Path) -> Result<(PathBuf, Content)> {
+    let path = if path.is_dir() { inside(path)? } else { path.to_owned() };
+    let bytes = load(&path)?;
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Ok((path, Content::Ranks(bytes)));
+    }
+    let json: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::Data(format!("{}: not JSON: {error}", path.display())))?;
+    let is_whole = json["model"].is_object();
+    Ok((path, if is_whole { Content::Whole(json, bytes) } else { Content::Vocabulary(json) }))
+}
+
 /// Read the tokenizer at `path`, whatever its format is.
 ///
 /// # Errors
 /// As [`super::Tokenizer::from_files`].
 pub fn read(path: &Path, pattern: Option<&str>) -> Result<Tokenizer> {
-    let path = if path.is_dir() { inside(path)? } else { path.to_owned() };
-    let bytes = load(&path)?;
+    let (path, content) = open(path)?;
     let wrong = |what: String| Error::Data(format!("{}: {what}", path.display()));
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return tiktoken(&bytes, pattern).map(Box::new).map(Tokenizer::Native).map_err(|error| match error {
-            Error::Data(what) => wrong(what),
-            other => other,
-        });
-    }
-    let json: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    let model = &json["model"];
-    if model.is_object() {
-        if model["dropout"].as_f64().is_some_and(|dropout| dropout > 0.0) {
-            return Err(wrong(format!("model.dropout makes counts random: {}", model["dropout"])));
+    let native = match &content {
+        Content::Ranks(bytes) => return Ok(Tokenizer::Native(Box::new(tiktoken(bytes, &path, pattern)?))),
+        Content::Vocabulary(json) => {
+            let merges = beside(&path)?;
+            let lines = String::from_utf8(load(&merges)?)
+                .map_err(|_| Error::Data(format!("{}: not UTF-8", merges.display())))?;
+            gpt2(json, &lines)
         }
-        return parse(&json).map(Box::new).map(Tokenizer::Native).or_else(|refusal| match refusal {
-            Refusal::Broken(what) => Err(wrong(what)),
-            Refusal::Unknown(what) => other(&bytes).ok_or_else(|| wrong(format!("not supported: {what}"))),
-        });
-    }
-    let merges = beside(&path)?;
-    let lines = String::from_utf8(load(&merges)?)
-        .map_err(|_| Error::Data(format!("{}: not UTF-8", merges.display())))?;
-    gpt2(&json, &lines).map(Box::new).map(Tokenizer::Native).map_err(|refusal| match refusal {
-        Refusal::Broken(what) | Refusal::Unknown(what) => wrong(what),
+        Content::Whole(json, _) => {
+            let dropout = &json["model"]["dropout"];
+            if dropout.as_f64().is_some_and(|dropout| dropout > 0.0) {
+                return Err(wrong(format!("model.dropout makes tokens random: {dropout}")));
+            }
+            parse(json)
+        }
+    };
+    native.map(Box::new).map(Tokenizer::Native).or_else(|refusal| match (refusal, &content) {
+        (Refusal::Unknown(what), Content::Whole(_, bytes)) => {
+            other(bytes).ok_or_else(|| wrong(format!("not supported: {what}")))
+        }
+        (Refusal::Broken(what) | Refusal::Unknown(what), _) => Err(wrong(what)),
     })
 }
 
@@ -99,7 +123,7 @@ fn gpt2(json: &Value, merges: &str) -> Parsed<Native> {
 }
 
 /// A tiktoken file: lines of a token in base64 and its rank.
-fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
+fn tiktoken(bytes: &[u8], path: &Path, pattern: Option<&str>) -> Result<Native> {
     let names = NAMES.join(", ");
     let scanner = match pattern {
         None => {
@@ -115,26 +139,12 @@ fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
             })?
         }
     };
-    let (mut ranks, mut seen) = (Vocabulary::<Vec<u8>>::new(), HashSet::new());
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
-        let (token, rank) = ranked(line)
-            .ok_or_else(|| Error::Data(format!("line {}: not a token in base64 and its rank", number + 1)))?;
-        if ranks.insert(token, rank).is_some() || !seen.insert(rank) {
-            return Err(Error::Data(format!("line {}: a token or rank comes twice", number + 1)));
-        }
-    }
-    if let Some(byte) = (0..=u8::MAX).find(|byte| !ranks.contains_key(&[*byte][..])) {
-        return Err(Error::Data(format!("no token for byte: 0x{byte:02x}")));
-    }
+    let ranks = parse_ranks(bytes, path)?;
     let alphabet = Alphabet::Bytes(alphabet(&ranks));
     let model = Bpe {
         merges: Merges::new(&rank_merges(&ranks), &alphabet),
         alphabet,
-        whole: ranks.into_keys().collect(),
+        whole: ranks,
         unknown: None,
         fuse_unknown: false,
         fallback: None,
@@ -146,6 +156,30 @@ fn tiktoken(bytes: &[u8], pattern: Option<&str>) -> Result<Native> {
         steps: vec![Step::Scan(scanner)],
         model: Model::Bpe(model.pruned()),
     })
+}
+
+/// Tokens and ranks of a tiktoken file.
+///
+/// # Errors
+/// `Error::Data` with the line that is wrong, or a byte that has no token.
+pub fn parse_ranks(bytes: &[u8], path: &Path) -> Result<Vocabulary<Vec<u8>>> {
+    let wrong = |what: String| Error::Data(format!("{}: {what}", path.display()));
+    let (mut ranks, mut seen) = (Vocabulary::<Vec<u8>>::new(), HashSet::new());
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let (token, rank) = ranked(line)
+            .ok_or_else(|| wrong(format!("line {}: not a token in base64 and its rank", number + 1)))?;
+        if ranks.insert(token, rank).is_some() || !seen.insert(rank) {
+            return Err(wrong(format!("line {}: a token or rank comes twice", number + 1)));
+        }
+    }
+    match (0..=u8::MAX).find(|byte| !ranks.contains_key(&[*byte][..])) {
+        Some(byte) => Err(wrong(format!("no token for byte: 0x{byte:02x}"))),
+        None => Ok(ranks),
+    }
 }
 
 /// Every way to put a token together from two others; all ways of one token have one rank.

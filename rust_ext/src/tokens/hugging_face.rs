@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use super::added::{Added, AddedSet};
 use super::bpe::{Alphabet, Bpe, Merge, Merges, NONE};
+use super::names::added_ids;
 use super::native::{Model, Native, Prefix, Step};
 use super::normalize::{Normalizer, flatten};
 use super::split::{Scanner, WORD_MARK};
 use super::unigram::Unigram;
 
-/// Why a tokenizer cannot be counted with here.
+/// Why a tokenizer cannot be run here.
 #[derive(Debug)]
 pub enum Refusal {
     /// A part that is not known here.
@@ -62,7 +63,7 @@ pub fn parse(json: &Value) -> Parsed<Native> {
         "Unigram" if !is_byte_level => Model::Unigram(unigram(model)?),
         other => return Err(Refusal::Unknown(format!("model {other}"))),
     };
-    let (added, added_normalized) = added_tokens(&json["added_tokens"], &normalizer)?;
+    let (added, added_normalized) = added_tokens(json, &normalizer)?;
     Ok(Native { added, normalizer, added_normalized, steps, model })
 }
 
@@ -125,17 +126,16 @@ fn split(part: &Value) -> Parsed<Scanner> {
 
 type AddedSets = (Option<AddedSet>, Option<AddedSet>);
 
-fn added_tokens(value: &Value, normalizer: &Normalizer) -> Parsed<AddedSets> {
+fn added_tokens(json: &Value, normalizer: &Normalizer) -> Parsed<AddedSets> {
     let (mut raw, mut normalized) = (Vec::<Added>::new(), Vec::<Added>::new());
-    let none = Vec::new();
-    for token in value.as_array().unwrap_or(&none) {
+    let (ids, none) = (added_ids(json), Vec::new());
+    for token in json["added_tokens"].as_array().unwrap_or(&none) {
         let content = token["content"].as_str().ok_or("added_tokens: one without content")?;
-        if content.is_empty() {
-            continue;
-        }
+        let Some(&id) = ids.get(content).filter(|_| !content.is_empty()) else { continue };
         let flag = |name: &str| token[name] == true;
         let mut added = Added {
             content: content.into(),
+            id,
             single_word: flag("single_word"),
             lstrip: flag("lstrip"),
             rstrip: flag("rstrip"),
@@ -189,9 +189,9 @@ pub fn bpe(model: &Value, is_byte_level: bool) -> Parsed<Bpe> {
     }
     let fallback = |byte| keys.get(format!("<0x{byte:02X}>").as_str()).copied().unwrap_or(NONE);
     let whole = match (model["ignore_merges"] == true, is_byte_level) {
-        (false, _) => HashSet::new(),
-        (true, true) => spelled(&keys).into_keys().collect(),
-        (true, false) => keys.keys().map(|key| key.as_bytes().to_vec()).collect(),
+        (false, _) => HashMap::new(),
+        (true, true) => spelled(&keys),
+        (true, false) => keys.iter().map(|(key, id)| (key.as_bytes().to_vec(), *id)).collect(),
     };
     let model = Bpe {
         merges: Merges::new(&merges(&model["merges"], &keys)?, &alphabet),

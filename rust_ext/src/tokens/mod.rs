@@ -1,8 +1,8 @@
-//! Exact token counts: tokenizer files in, the number of tokens of a text out.
+//! Tokens of text: tokenizer files in, the number of tokens of a text or their ids out.
 //!
-//! Counts equal `encode(text, add_special_tokens=False)` of `tokenizers`, without truncation. A text is
-//! cut at added tokens, normalized, split by a hand-written scanner, and each piece is looked up in a
-//! cache; only what misses is merged. Not here: token ids, decoding, training.
+//! Both equal those of `encode(text, add_special_tokens=False)` of `tokenizers`, without truncation. A text
+//! is cut at added tokens, normalized, split by a hand-written scanner, and each piece is looked up in a
+//! cache; only what misses is merged. Not here: decoding, training.
 
 mod added;
 mod bpe;
@@ -10,24 +10,30 @@ mod cache;
 mod charsmap;
 mod classes;
 mod counts;
+mod encode;
 #[cfg(feature = "tokenizers")]
 mod fallback;
 mod files;
 mod hugging_face;
+mod names;
 mod native;
 mod normalize;
 pub mod scripts;
+mod sink;
 mod split;
 mod unigram;
 
 pub use counts::{Counter, Settings, TokenCounts};
+pub use encode::{Encoder, Ends};
+pub use names::Names;
 pub use native::{Native, Scratch};
+pub use sink::{Count, Few, Ids, Sink};
 
 use std::path::Path;
 
 use crate::error::Result;
 
-/// A tokenizer that counts; threads share it, each with a [`Scratch`] of its own.
+/// A tokenizer; threads share it, each with a [`Scratch`] of its own.
 #[derive(Debug)]
 pub enum Tokenizer {
     /// Every part is known here.
@@ -47,17 +53,26 @@ impl Tokenizer {
         files::read(path, pattern)
     }
 
-    /// Number of tokens of `text`, no special tokens added; `None` where the text cannot be encoded.
+    /// Give `sink` the tokens of `text`, no special tokens added; false, and nothing given, where the text
+    /// cannot be encoded.
     #[must_use]
-    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Option<u64> {
+    pub fn run<S: Sink>(&self, text: &str, scratch: &mut Scratch<S::Few>, sink: &mut S) -> bool {
         match self {
-            Self::Native(native) => Some(native.count(text, scratch)),
+            Self::Native(native) => native.run(text, scratch, sink),
             #[cfg(feature = "tokenizers")]
-            Self::Fallback(fallback) => fallback.count(text),
+            Self::Fallback(fallback) => return fallback.run(text, sink),
         }
+        true
     }
 
-    /// Whether the native path counts; otherwise it is the `tokenizers` crate, which is much slower.
+    /// Number of tokens of `text`, no special tokens added; `None` where the text cannot be encoded.
+    #[must_use]
+    pub fn count(&self, text: &str, scratch: &mut Scratch<<Count as Sink>::Few>) -> Option<u64> {
+        let mut count = Count::default();
+        self.run(text, scratch, &mut count).then_some(count.0)
+    }
+
+    /// Whether the native path runs; otherwise it is the `tokenizers` crate, which is much slower.
     #[must_use]
     pub fn is_native(&self) -> bool {
         matches!(self, Self::Native(_))

@@ -1,10 +1,11 @@
 //! The native path: added tokens, normalizer, split, cache, model.
 
-use super::added::AddedSet;
+use super::added::{AddedSet, Part};
 use super::bpe::{Bpe, Work};
-use super::cache::{Cache, Key};
+use super::cache::{Cache, Key, key};
 use super::classes::{Classes, classes};
 use super::normalize::{Normalizer, replace};
+use super::sink::{Few, Sink};
 use super::split::{Scanner, WORD_MARK};
 use super::unigram::{Lattice, Unigram};
 
@@ -38,7 +39,7 @@ pub enum Prefix {
     Never,
 }
 
-/// What counts the tokens of a piece.
+/// What finds the tokens of a piece.
 #[derive(Debug)]
 pub enum Model {
     /// Byte-pair encoding.
@@ -58,22 +59,22 @@ pub struct Native {
     pub added_normalized: Option<AddedSet>,
     /// How stretches are split.
     pub steps: Vec<Step>,
-    /// What counts the tokens of a piece.
+    /// What finds the tokens of a piece.
     pub model: Model,
 }
 
 /// The memory of one thread for one tokenizer: its cache and buffers.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct Scratch<F> {
     table: &'static Classes,
-    cache: Cache,
+    cache: Cache<F>,
     work: Work,
     lattice: Lattice,
     normalized: [String; 2],
     marked: String,
 }
 
-impl Default for Scratch {
+impl<F: Few> Default for Scratch<F> {
     fn default() -> Self {
         Self {
             table: classes(),
@@ -86,7 +87,7 @@ impl Default for Scratch {
     }
 }
 
-impl Scratch {
+impl<F> Scratch<F> {
     /// Give back the memory that one very long piece took, before this is kept for later.
     pub fn trim(&mut self) {
         self.work.trim(KEPT_BYTES);
@@ -99,81 +100,86 @@ impl Scratch {
 }
 
 impl Model {
-    fn count(&self, piece: &str, work: &mut Work, lattice: &mut Lattice) -> u32 {
+    fn ids<'a>(&'a self, piece: &str, work: &'a mut Work, lattice: &'a mut Lattice) -> &'a [u32] {
         match self {
-            Self::Bpe(bpe) => bpe.count(piece, work),
-            Self::Unigram(unigram) => unigram.count(piece, lattice),
+            Self::Bpe(bpe) => bpe.ids(piece, work),
+            Self::Unigram(unigram) => unigram.ids(piece, lattice),
         }
     }
 }
 
 impl Native {
-    /// Number of tokens of `text`.
-    #[must_use]
-    pub fn count(&self, text: &str, scratch: &mut Scratch) -> u64 {
-        let mut total = 0;
-        let found = cut(self.added.as_ref(), text, |start, stretch| {
-            total += self.stretch(stretch, start == 0, scratch);
+    /// Give `sink` the tokens of `text`.
+    pub fn run<S: Sink>(&self, text: &str, scratch: &mut Scratch<S::Few>, sink: &mut S) {
+        cut(self.added.as_ref(), text, |part| match part {
+            Part::Text(start, stretch) => self.stretch(stretch, start == 0, scratch, sink),
+            Part::Token(id) => sink.push([id].into_iter()),
         });
-        total + u64::from(found)
     }
 
-    fn stretch(&self, text: &str, is_first: bool, scratch: &mut Scratch) -> u64 {
+    fn stretch<S: Sink>(&self, text: &str, is_first: bool, scratch: &mut Scratch<S::Few>, sink: &mut S) {
         let mut buffers = std::mem::take(&mut scratch.normalized);
         let text = self.normalizer.apply(text, &mut buffers);
-        let mut total = 0;
-        let found = cut(self.added_normalized.as_ref(), text, |start, piece| {
-            total += self.split(&self.steps, piece, is_first && start == 0, scratch);
+        cut(self.added_normalized.as_ref(), text, |part| match part {
+            Part::Text(start, piece) => {
+                self.split(&self.steps, piece, is_first && start == 0, scratch, sink);
+            }
+            Part::Token(id) => sink.push([id].into_iter()),
         });
         scratch.normalized = buffers;
-        total + u64::from(found)
     }
 
-    /// Tokens of a piece that the steps before `steps` made.
-    fn split(&self, steps: &[Step], text: &str, is_first: bool, scratch: &mut Scratch) -> u64 {
+    /// The tokens of a piece that the steps before `steps` made.
+    fn split<S: Sink>(
+        &self,
+        steps: &[Step],
+        text: &str,
+        is_first: bool,
+        scratch: &mut Scratch<S::Few>,
+        sink: &mut S,
+    ) {
         let Some((step, rest)) = steps.split_first() else {
-            return self.model.count(text, &mut scratch.work, &mut scratch.lattice).into();
+            let ids = self.model.ids(text, &mut scratch.work, &mut scratch.lattice);
+            return sink.push(ids.iter().copied());
         };
         let mut marked = std::mem::take(&mut scratch.marked);
-        let mut total = 0;
         match step {
-            Step::PrefixSpace if text.starts_with(' ') => total = self.split(rest, text, is_first, scratch),
+            Step::PrefixSpace if text.starts_with(' ') => self.split(rest, text, is_first, scratch, sink),
             Step::PrefixSpace => {
                 marked.clear();
                 marked.push(' ');
                 marked.push_str(text);
-                total = self.split(rest, &marked, is_first, scratch);
+                self.split(rest, &marked, is_first, scratch, sink);
             }
             Step::WordMarks(prefix) => {
                 mark(text, *prefix, is_first, &mut marked);
-                total = self.split(rest, &marked, is_first, scratch);
+                self.split(rest, &marked, is_first, scratch, sink);
             }
             Step::WhiteSpace => {
                 for piece in text.split(char::is_whitespace).filter(|piece| !piece.is_empty()) {
                     let is_first = is_first && std::ptr::eq(piece.as_ptr(), text.as_ptr());
-                    total += self.split(rest, piece, is_first, scratch);
+                    self.split(rest, piece, is_first, scratch, sink);
                 }
             }
-            Step::Scan(scanner) if rest.is_empty() => total = self.scan(*scanner, text, scratch),
+            Step::Scan(scanner) if rest.is_empty() => self.scan(*scanner, text, scratch, sink),
             Step::Scan(scanner) => {
                 let mut start = 0;
                 while start < text.len() {
                     let end = scanner.next(scratch.table, text.as_bytes(), start);
-                    total += self.split(rest, &text[start..end], is_first && start == 0, scratch);
+                    self.split(rest, &text[start..end], is_first && start == 0, scratch, sink);
                     start = end;
                 }
             }
         }
         scratch.marked = marked;
-        total
     }
 
-    /// The last step: every piece is looked up, and counted where it is new.
-    fn scan(&self, scanner: Scanner, text: &str, scratch: &mut Scratch) -> u64 {
+    /// The last step: every piece is looked up, and merged where it is new.
+    fn scan<S: Sink>(&self, scanner: Scanner, text: &str, scratch: &mut Scratch<S::Few>, sink: &mut S) {
         let Scratch { table, cache, work, lattice, .. } = scratch;
         let bytes = text.as_bytes();
         let mut batch = [(0, 0, Key::None); BATCH];
-        let (mut start, mut total) = (0, 0);
+        let mut start = 0;
         while start < bytes.len() {
             // Cutting ahead of looking up lets the look-ups of a batch wait for memory together.
             let mut len = 0;
@@ -182,20 +188,19 @@ impl Native {
                     break;
                 }
                 let end = scanner.next(table, bytes, start);
-                *entry = (start, end, Cache::key(bytes, start, end));
+                *entry = (start, end, key(bytes, start, end));
                 start = end;
                 len += 1;
             }
             for &(start, end, key) in &batch[..len] {
                 let piece = &bytes[start..end];
-                total += u64::from(cache.get(key, piece).unwrap_or_else(|| {
-                    let count = self.model.count(&text[start..end], work, lattice);
-                    cache.put(key, piece, count);
-                    count
-                }));
+                if !cache.get(key, piece, sink) {
+                    let ids = self.model.ids(&text[start..end], work, lattice);
+                    cache.put(key, piece, ids);
+                    sink.push(ids.iter().copied());
+                }
             }
         }
-        total
     }
 }
 
@@ -210,15 +215,11 @@ fn mark(text: &str, prefix: Prefix, is_first: bool, out: &mut String) {
     }
 }
 
-/// Cut `text` at added tokens, telling where each stretch starts; returns the number of added tokens.
-fn cut(added: Option<&AddedSet>, text: &str, mut between: impl FnMut(usize, &str)) -> u32 {
+/// Cut `text` at added tokens.
+fn cut<'a>(added: Option<&AddedSet>, text: &'a str, mut visit: impl FnMut(Part<'a>)) {
     match added {
-        Some(set) => set.split(text, between),
-        None => {
-            if !text.is_empty() {
-                between(0, text);
-            }
-            0
-        }
+        Some(set) => set.split(text, visit),
+        None if text.is_empty() => {}
+        None => visit(Part::Text(0, text)),
     }
 }

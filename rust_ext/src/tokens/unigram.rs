@@ -1,4 +1,4 @@
-//! Unigram: the most probable split of a piece into tokens, and how many they are.
+//! Unigram: the most probable split of a piece into tokens.
 //!
 //! Viterbi over a trie whose edges are a hash table. Scores are added in the same order as `tokenizers`
 //! adds them and the first of equals wins, so ties fall alike.
@@ -15,8 +15,8 @@ pub struct Unigram {
     trie: Trie,
     unknown: u32,
     unknown_score: f64,
-    /// Whether each byte has a token of its own; none where bytes are no fallback.
-    bytes: Option<Box<[bool; 256]>>,
+    /// The token of each byte, `NONE` where it has none; nothing where bytes are no fallback.
+    bytes: Option<Box<[u32; 256]>>,
 }
 
 /// The best way to reach a position.
@@ -31,13 +31,18 @@ const UNREACHED: Best = Best { score: 0.0, start: NONE, id: 0 };
 
 /// Memory that is used again from piece to piece.
 #[derive(Debug, Default)]
-pub struct Lattice(Vec<Best>);
+pub struct Lattice {
+    best: Vec<Best>,
+    ids: Vec<u32>,
+}
 
 impl Lattice {
     /// Give back a buffer of more entries than `kept`.
     pub fn trim(&mut self, kept: usize) {
-        self.0.clear();
-        self.0.shrink_to(kept);
+        self.best.clear();
+        self.best.shrink_to(kept);
+        self.ids.clear();
+        self.ids.shrink_to(kept);
     }
 }
 
@@ -56,15 +61,15 @@ impl Unigram {
             trie.insert(token.as_bytes(), id, *score);
             least = if *score < least { *score } else { least };
         }
-        let has = |byte: u8| trie.has(format!("<0x{byte:02X}>").as_bytes());
-        let bytes = byte_fallback.then(|| Box::new(std::array::from_fn(|byte| has(byte as u8))));
+        let token = |byte: usize| trie.find(format!("<0x{byte:02X}>").as_bytes()).unwrap_or(NONE);
+        let bytes = byte_fallback.then(|| Box::new(std::array::from_fn(token)));
         Ok(Self { trie, unknown: unknown as u32, unknown_score: least - UNKNOWN_PENALTY, bytes })
     }
 
-    /// Number of tokens of `piece`.
+    /// Tokens of `piece`.
     #[must_use]
-    pub fn count(&self, piece: &str, lattice: &mut Lattice) -> u32 {
-        let best = &mut lattice.0;
+    pub fn ids<'a>(&self, piece: &str, lattice: &'a mut Lattice) -> &'a [u32] {
+        let Lattice { best, ids } = lattice;
         best.clear();
         best.resize(piece.len() + 1, UNREACHED);
         for (start, char) in piece.char_indices() {
@@ -85,31 +90,38 @@ impl Unigram {
                 reach(single, self.unknown_score, self.unknown);
             }
         }
-        self.walk(piece, best)
+        ids.clear();
+        self.walk(piece, best, ids);
+        ids.reverse();
+        ids
     }
 
-    /// Count the tokens of the best path; neighbouring unknown characters are one.
-    fn walk(&self, piece: &str, best: &[Best]) -> u32 {
-        let (mut end, mut total, mut unknown_end) = (piece.len(), 0, None);
+    /// Write the tokens of the best path, last first; neighbouring unknown characters are one.
+    fn walk(&self, piece: &str, best: &[Best], ids: &mut Vec<u32>) {
+        let (mut end, mut unknown_end) = (piece.len(), None);
         while let Some(node) = best.get(end).filter(|node| end > 0 && node.start != NONE) {
             if node.id == self.unknown {
                 unknown_end = unknown_end.or(Some(end));
             } else {
-                total += 1 + unknown_end.take().map_or(0, |stop| self.unknown_tokens(&piece[end..stop]));
+                if let Some(stop) = unknown_end.take() {
+                    self.push_unknown(&piece[end..stop], ids);
+                }
+                ids.push(node.id);
             }
             end = node.start as usize;
         }
-        total + unknown_end.map_or(0, |stop| self.unknown_tokens(&piece[..stop]))
+        if let Some(stop) = unknown_end {
+            self.push_unknown(&piece[..stop], ids);
+        }
     }
 
-    fn unknown_tokens(&self, run: &str) -> u32 {
-        match &self.bytes {
-            Some(bytes)
-                if run.bytes().all(|byte| bytes[usize::from(byte)]) && !self.trie.has(run.as_bytes()) =>
-            {
-                run.len() as u32
+    fn push_unknown(&self, run: &str, ids: &mut Vec<u32>) {
+        match (self.trie.find(run.as_bytes()), &self.bytes) {
+            (Some(id), _) => ids.push(id),
+            (None, Some(bytes)) if run.bytes().all(|byte| bytes[usize::from(byte)] != NONE) => {
+                ids.extend(run.bytes().rev().map(|byte| bytes[usize::from(byte)]));
             }
-            _ => 1,
+            _ => ids.push(self.unknown),
         }
     }
 }
@@ -187,10 +199,11 @@ impl Trie {
         }
     }
 
-    fn has(&self, token: &[u8]) -> bool {
-        let mut is_token = false;
-        self.prefixes(token, |len, _, _| is_token |= len == token.len());
-        is_token
+    /// The token that is all of these bytes.
+    fn find(&self, token: &[u8]) -> Option<u32> {
+        let mut found = None;
+        self.prefixes(token, |len, id, _| found = (len == token.len()).then_some(id));
+        found
     }
 }
 
@@ -198,24 +211,25 @@ impl Trie {
 mod tests {
     use super::*;
 
-    fn count(vocabulary: &[(&str, f64)], byte_fallback: bool, piece: &str) -> u32 {
-        Unigram::new(vocabulary, 0, byte_fallback).unwrap().count(piece, &mut Lattice::default())
+    fn ids(vocabulary: &[(&str, f64)], byte_fallback: bool, piece: &str) -> Vec<u32> {
+        let unigram = Unigram::new(vocabulary, 0, byte_fallback).unwrap();
+        unigram.ids(piece, &mut Lattice::default()).to_vec()
     }
 
     #[test]
-    fn the_most_probable_split_is_counted_and_unknown_characters_join() {
+    fn the_most_probable_split_wins_and_unknown_characters_join() {
         let vocabulary = [("<unk>", 0.0), ("a", -1.0), ("b", -1.0), ("ab", -1.5), ("abc", -9.0), ("c", -1.0)];
-        assert_eq!(count(&vocabulary, false, ""), 0);
-        assert_eq!(count(&vocabulary, false, "abab"), 2);
-        assert_eq!(count(&vocabulary, false, "abc"), 2);
-        assert_eq!(count(&vocabulary, false, "axya\u{e9}"), 4);
-        assert_eq!(count(&vocabulary, false, "<unk>x"), 1);
+        assert!(ids(&vocabulary, false, "").is_empty());
+        assert_eq!(ids(&vocabulary, false, "abab"), [3, 3]);
+        assert_eq!(ids(&vocabulary, false, "abc"), [3, 5]);
+        assert_eq!(ids(&vocabulary, false, "axya\u{e9}"), [1, 0, 1, 0]);
+        assert_eq!(ids(&vocabulary, false, "<unk>x"), [0]);
     }
 
     #[test]
     fn unknown_characters_become_bytes_where_all_of_them_have_tokens() {
         let vocabulary = [("<unk>", 0.0), ("a", -1.0), ("<0xC3>", -9.0), ("<0xA9>", -9.0)];
-        assert_eq!(count(&vocabulary, true, "a\u{e9}\u{e9}a"), 6);
-        assert_eq!(count(&vocabulary, true, "a\u{e9}xa"), 3);
+        assert_eq!(ids(&vocabulary, true, "a\u{e9}\u{e9}a"), [1, 2, 3, 2, 3, 1]);
+        assert_eq!(ids(&vocabulary, true, "a\u{e9}xa"), [1, 0, 1]);
     }
 }
