@@ -7,6 +7,7 @@ sort's share of the budget. Not here: the formats (megatron.py, olmo.py, mds.py,
 """
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ from curate.export.olmo import Olmo
 from curate.export.settings import Export
 from curate.export.tokens import Encoder
 from curate.pipeline import OpenRun
+from curate.pipeline.readahead import read_ahead
 from curate.runs import Commit, Ledger, Task
 from curate.schema import fingerprint
 
 VERSION = 1
 WEIGHTS = "weights.json"
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,10 @@ def export(run: OpenRun, output: Path, settings: Export) -> Exported:
         StateError: the run has no plan, or the folder holds something else.
         OSError: the disk is full; what is committed stays, nothing half has a final name.
     """
+    if _URL.match(str(output)):
+        raise ConfigError(
+            f"an export is written to a local folder: {output}", hint="write it here, then upload the folder"
+        )
     return _Exporting(run, output.absolute(), settings).do()
 
 
@@ -127,7 +134,8 @@ class _Exporting:
         tokens = None
         if self.encoder is not None:
             settings["columns"] = None
-            tokens = [self.encoder.content, self.settings.pattern, self.encoder.ends, self.encoder.dtype.name]
+            encoder = self.encoder
+            tokens = [encoder.content, encoder.pattern, encoder.ends, encoder.dtype.name]
         pools = [pool.name for pool in self.pools]
         limits = [self.settings.file_bytes]
         return fingerprint(
@@ -190,7 +198,7 @@ class _Exporting:
             with ledger.begin(self._task(part)) as draft:
                 work = PartWork(part=part, pool=by_name[part.pool], draft=draft, before=before)
                 tables = documents.tables(part, shuffle)
-                meta = writer.write(work, tables if shuffle is None else self._watched(tables))
+                meta = writer.write(work, tables if shuffle is None else self._watched(read_ahead(tables)))
                 made = ledger.commit(draft.task, work.files, meta=meta) if work.files else None
                 commits.append(made or draft.commit(meta=meta))
             self.session.progress.advance(num_tasks=1)

@@ -228,7 +228,7 @@ class TextSamples:
         """Samples with the columns of a schema; the text is called `text`."""
         self._text, self._names = text, {name: "text" if name == text else name for name in schema.names}
         self.columns: Mapping[str, tuple[str, int | None]] = {
-            self._names[field.name]: ("int", 8) if pa.types.is_integer(field.type) else ("str", None)
+            self._names[field.name]: ("int", 8) if _is_int64(field.type) else ("str", None)
             for field in schema
         }
 
@@ -256,6 +256,10 @@ class TextSamples:
     def end(self) -> dict[str, Any]:
         """The numbers of the part."""
         return {"docs": self._docs, "empty_docs": 0, "samples": self._docs, "tokens": 0}
+
+
+def _is_int64(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind)) and kind != pa.uint64()
 
 
 def _shape(length: int) -> bytes:

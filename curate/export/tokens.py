@@ -63,6 +63,11 @@ class Encoder:
         return self._tokenizer.content
 
     @property
+    def pattern(self) -> str | None:
+        """How a tiktoken file splits text."""
+        return self._tokenizer.pattern
+
+    @property
     def vocab_size(self) -> int:
         """Ids are below it."""
         return self._tokenizer.vocab_size
@@ -92,9 +97,9 @@ class Encoder:
 def _open(settings: Export, counted: Counted) -> "Tokenizer":
     from curate.loader.tokenizer import Tokenizer
 
-    path, pattern = settings.tokenizer, settings.pattern
-    if path is None:
-        path, pattern = counted.tokenizer, pattern or counted.pattern
+    path, pattern = settings.tokenizer or counted.tokenizer, settings.pattern
+    if path is not None and counted.tokenizer is not None and path.absolute() == counted.tokenizer.absolute():
+        pattern = pattern or counted.pattern
     if path is None:
         raise ConfigError(
             f"an export to {settings.to} needs a tokenizer, and the run counted tokens without one",

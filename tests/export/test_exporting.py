@@ -20,7 +20,17 @@ from curate.export.documents import PoolDocuments
 from curate.export.formats import slug_of
 from curate.pipeline import OpenRun, Stop, open_run
 from tests.command import Curate
-from tests.export.corpus import encode, file_bytes, in_order, make_run, pad_vocabulary, planned, set_repeats
+from tests.export.corpus import (
+    encode,
+    file_bytes,
+    in_order,
+    make_run,
+    make_tokenizer,
+    pad_vocabulary,
+    planned,
+    set_repeats,
+)
+from tests.pipeline.runs_in_process import make_corpus
 from tests.pipeline.test_faults import CALLS, Countdown
 from tests.reference.exports import read_megatron
 
@@ -295,6 +305,52 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         curate.export(run.path, output=tmp_path / "out", **settings)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/tokens", "gs://bucket/tokens"])
+def test_a_url_is_no_place_for_an_export(run: OpenRun, url: str) -> None:
+    with pytest.raises(ConfigError, match="local folder"):
+        curate.export(run.path, output=url, to="hf")
+
+
+def test_a_run_without_a_plan_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, max_rows=20)
+    (tmp_path / "run" / "current.json").unlink()
+    with pytest.raises(StateError, match="has no plan yet"):
+        export(run, tmp_path / "out", "hf")
+
+
+def test_the_tokenizer_of_the_recipe_is_used_where_none_is_given(tokenizer: Path, tmp_path: Path) -> None:
+    make_corpus(tmp_path / "shards", num_copies=1, max_rows=20)
+    recipe = {
+        "input": {"paths": f"{tmp_path}/shards/*.parquet"},
+        "measure": [{"tokens": {"tokenizer": str(tokenizer), "mode": "exact"}}],
+        "run": str(tmp_path / "run"),
+        "store": str(tmp_path / "store"),
+    }
+    run = curate.run(recipe, num_threads=1)
+    found = export(run, tmp_path / "out", "megatron")
+    plan = run.pools().to_dicts()[0]
+    assert found.manifest["pools"][0]["tokens"] == plan["planned_tokens"]
+
+
+def test_a_plan_that_counted_with_another_tokenizer_is_warned_of(
+    curate: Curate, tokenizer: Path, tmp_path: Path
+) -> None:
+    other = make_tokenizer(tmp_path / "tokenizer.json", vocab_size=262)
+    make_corpus(tmp_path / "shards", num_copies=1, max_rows=10)
+    recipe = {
+        "input": {"paths": f"{tmp_path}/shards/*.parquet"},
+        "measure": [{"tokens": {"tokenizer": str(other), "mode": "exact"}}],
+        "run": str(tmp_path / "run"),
+        "store": str(tmp_path / "store"),
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
+    assert curate("run", tmp_path / "recipe.yaml", "--no-write").code == 0
+    command = ["export", tmp_path / "run", "--to", "olmo", "--output", tmp_path / "out"]
+    done = curate(*command, "--tokenizer", tokenizer)
+    assert done.code == 0, done.err
+    assert "warning: the plan counted tokens with another tokenizer" in done.err
 
 
 def test_megatron_cannot_read_a_list_with_spaces_in_paths(
