@@ -171,7 +171,9 @@ class ExportFolder:
         for folder in sorted(folders):
             sync_dir(folder)
         manifest = {**record["manifest"], "files": [file.as_dict() for file in files]}
-        replace_json(self.path / MANIFEST, manifest)
+        replace_json(self.work / MANIFEST, manifest)  # a kill leaves its temporary file in the work folder
+        (self.work / MANIFEST).replace(self.path / MANIFEST)
+        sync_dir(self.path)
         self.clear_work()
         return manifest
 
