@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.errors import ConfigError, DataError
-from curate.pipeline.deliver import spans_of
+from curate.pipeline.kept import spans_of
 from curate.pipeline.openrun import OpenRun, moved
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.session import Session
