@@ -302,4 +302,5 @@ def concatenated_ranges(starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int
     """The numbers from each start to before its stop, one range after another."""
     sizes = stops - starts
     ends = np.cumsum(sizes)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+    offsets: npt.NDArray[np.int64] = np.repeat(starts - ends + sizes, sizes)
+    return offsets + np.arange(len(offsets))

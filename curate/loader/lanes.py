@@ -17,7 +17,7 @@ from curate.loader.packing import Piece, pack
 from curate.loader.schedule import NO_POOL, choose, first_passes, phases, reweigh
 from curate.loader.settings import Constants
 from curate.loader.state import DOCS, EMPTY, ITEM, OFFSET, WINDOW, Delta, Floats, LaneArrays
-from curate.loader.stream import Chunks, Reads, Stream
+from curate.loader.stream import Chunks, Reads, Stream, Tokens
 
 PACK_SEQUENCES = 8
 """Sequences' worth of tokens that a lane's packer holds, about."""
@@ -29,9 +29,9 @@ SPAN = 6
 class Sequences:
     """What some lanes give in one step: tokens [rows, seq_len], and the spans of documents in them."""
 
-    tokens: Ints
+    tokens: Tokens
     spans: Ints
-    """A row for each span: row of the batch, start, length, pool, document (position in the index), offset."""
+    """For each span row of the batch, start, length, pool, document (position in the index), offset."""
     delta: Delta
 
 
@@ -118,7 +118,7 @@ class Lanes:
     def _take(self, lane: int, passes: Floats, most: int) -> Piece | None:
         """The next piece, of at most `most` tokens, of the pool whose pass is least; None where none is left.
 
-        `passes` are the lane's, or a copy; a pool that turns out to have nothing left becomes infinite in both.
+        `passes` are the lane's, or a copy; a pool that has nothing left becomes infinite in both.
         """
         while (pool := choose(passes)) != NO_POOL:
             cursor = self.arrays.cursor[lane, pool]
@@ -165,7 +165,7 @@ class Lanes:
         return True
 
     def _fit(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
-        """Fill a sequence with whole pieces of the lane's buffer: one of the pool that is due, then what fits."""
+        """Fill a sequence with whole pieces of the buffer: one of the pool that is due, then what fits."""
         buffer, constants = self._fill_buffer(lane), self._constants
         if not buffer:
             return False
@@ -193,12 +193,12 @@ class Lanes:
             held += len(piece.tokens)
             passes[piece.pool] += len(piece.tokens) * self._costs[piece.pool]
         while len(buffer) < constants.pack_pieces and held < PACK_SEQUENCES * constants.seq_len:
-            piece = self._take(lane, passes, constants.seq_len)
-            if piece is None:
+            taken = self._take(lane, passes, constants.seq_len)
+            if taken is None:
                 break
-            buffer.append(piece)
-            held += len(piece.tokens)
-            passes[piece.pool] += len(piece.tokens) * self._costs[piece.pool]
+            buffer.append(taken)
+            held += len(taken.tokens)
+            passes[taken.pool] += len(taken.tokens) * self._costs[taken.pool]
         return buffer
 
     def _buffer(self, lane: int) -> list[Piece]:

@@ -1,14 +1,14 @@
 """Which pool a lane serves next: stride scheduling by tokens (Waldspurger and Weihl 1995).
 
 Every pool has a pass, which grows by tokens / weight with each piece of a document; the pool with the least
-pass is next, ties by name. A piece is at most a sequence, so a lane is never much more than a sequence of a pool
-ahead of or behind its weight, however long documents are.
+pass is next, ties by name. A piece is at most a sequence, so a lane is never much more than a sequence of a
+pool ahead of or behind its weight, however long documents are.
 
-Lanes begin as if they had run for ever, each at another time: lanes that start alike would choose alike, and
-pools whose weight is below one document in all that a lane serves would never come. So the first pass of a pool
-is what would be left of a piece at a random token, spread evenly over the lanes; and the pool that is due first
-is drawn as pieces follow one another, in proportion to weight / tokens of a piece (Palm's distribution), or
-batches of equal pieces would swing for ever.
+Lanes begin as if they had run for ever, each at another time: lanes that start alike would choose alike,
+and pools whose weight is below one document in all that a lane serves would never come. So the first pass
+of a pool is what would be left of a piece at a random token, spread evenly over the lanes; and the pool
+that is due first is drawn as pieces follow one another, in proportion to weight / tokens of a piece (Palm's
+distribution), or batches of equal pieces would swing for ever.
 
 When weights change, what a pool is ahead in tokens stays. Not here: who changes them (weights.py).
 """

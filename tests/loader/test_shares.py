@@ -1,4 +1,4 @@
-"""Shares of tokens against the weights: in total, in every batch, for rare pools, and while weights change."""
+"""Shares of tokens against the weights: in total, in every batch, of rare pools, and while weights change."""
 
 from itertools import islice
 
@@ -19,7 +19,7 @@ def exponential(mean, size, seed=0):
 def made(index, mixer="natural", **constants):
     constants = {"global_batch": 64, "seq_len": 512, "block_steps": 8, "block_docs": 16, **constants}
     constants.pop("block_docs")
-    return Data(corpus(index, **constants), make_mixer(mixer), World(0, 1), read_threads=0)
+    return Data(corpus(index, **constants), make_mixer(mixer), World(0, 1))
 
 
 def counts(batch, num_pools):
@@ -31,7 +31,7 @@ def counts(batch, num_pools):
 def test_even_shares_of_short_and_long_documents(packing):
     """Mean 400 and 4,000 tokens, asked half and half: 1 % after a million tokens, and a bound on each batch.
 
-    The bound is four standard deviations of as many independent draws as there are lanes, 4 sqrt(w (1-w) / L).
+    The bound is four standard deviations of as many independent draws as lanes, 4 sqrt(w (1-w) / L).
     """
     index = FakeIndex({"long": exponential(4000, 3000), "short": exponential(400, 30_000)}, block_docs=16)
     data = made(index, {"fixed": {"long": 0.5, "short": 0.5}}, packing=packing)
