@@ -24,12 +24,14 @@ from curate.loader.feedback import Feedback, open_blocks
 from curate.loader.feeds import Feed, LocalFeed, Start, WorkerFeed, WorkerSettings
 from curate.loader.lanes import Sequences, new_lanes
 from curate.loader.opening import source_name
+from curate.loader.rewind import KEPT_STEPS, Rewind
 from curate.loader.schedule import phases, reweigh
 from curate.loader.served import ServedLog
 from curate.loader.stages import Opener, Stage, restore, succeed
 from curate.loader.state import TOKENS, Floats, LaneArrays
 from curate.loader.weights import Mixing, WeightLog
 from curate.loader.world import World, share
+from curate.loader.wrappers import refuse_wrappers
 from curate.schema import fingerprint
 from curate.selection.mixer import Mixer
 
@@ -97,6 +99,7 @@ class Data(IterableDataset[Batch]):
     def _enter_stage(self, first_block: int) -> None:
         """New lanes for the corpus, from a block on."""
         self._exhausted: set[int] = set()
+        self.rewind = Rewind()
         constants, corpus = self.corpus.constants, self.corpus
         self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
         self.arrays = LaneArrays.new(len(self.lanes), len(corpus.names), 0)
@@ -108,6 +111,7 @@ class Data(IterableDataset[Batch]):
     # Iterating
 
     def __iter__(self) -> Iterator[Batch]:
+        refuse_wrappers()
         info = get_worker_info()
         if info is None:
             return self.iterate(lambda start, log: LocalFeed(start, log, num_threads=self._read_threads))
@@ -159,7 +163,7 @@ class Data(IterableDataset[Batch]):
             sealed.append((block, self.mixing.seal(sums[:, :2], sums[:, 2], self.step)))
             if block >= constants.delay:
                 self._feedback.clear(decides)
-        self.mixing.log.forget(constants.block_of(self.step) - 1)
+        self.mixing.log.forget(constants.block_of(max(self.step - KEPT_STEPS, 0)) - 1)
         return sealed
 
     def _fingerprint_set(self) -> int:
@@ -215,7 +219,9 @@ class Data(IterableDataset[Batch]):
 
     def _hand_out(self, parts: list[Sequences]) -> Batch:
         constants = self.corpus.constants
-        if self.step % constants.block_steps == 0 and self.step != self.stages[-1].first_step:
+        reweighs = self.step % constants.block_steps == 0 and self.step != self.stages[-1].first_step
+        self.rewind.keep(self.arrays, parts, self.lanes.start, reweighs=reweighs)
+        if reweighs:
             block = constants.block_of(self.step)
             reweigh(self.arrays, self.mixing.log.of(block - 1), self.mixing.log.of(block), self.phases)
         for part in parts:
@@ -269,6 +275,7 @@ class Data(IterableDataset[Batch]):
         multiprocessing_context: str | None = None,
         prefetch_steps: int = 2,
         seal_timeout_s: float = 1800.0,
+        look_ahead: int = 0,
     ) -> "Loader":
         """Batches made by worker processes; 0 makes them in this process.
 
@@ -277,9 +284,20 @@ class Data(IterableDataset[Batch]):
             multiprocessing_context: fork, spawn or forkserver; None is Python's default.
             prefetch_steps: steps that workers are ahead; above `in_flight` they wait for weights.
             seal_timeout_s: how long a worker waits for weights while the training loop takes no batch.
+            look_ahead: batches that the training loop fetches before it trains on them; states of the loader
+                leave that many out.
         """
         settings = WorkerSettings(multiprocessing_context, prefetch_steps, seal_timeout_s)
-        return Loader(self, num_workers, settings)
+        return Loader(self, num_workers, settings, look_ahead=look_ahead)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: a run is one sequence of steps. Accelerate calls it, and is refused where it would re-shard."""
+        refuse_wrappers()
+
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether the weights are made of losses."""
+        return self._mixer.needs_feedback
 
     # Weights
 
@@ -327,24 +345,34 @@ class Data(IterableDataset[Batch]):
 
     # State
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the batches that were handed out end; keys `lane_00012` are of the lanes of this rank."""
+    def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
+        """Where the batches that were handed out end; keys `lane_00012` are of the lanes of this rank.
+
+        Args:
+            step: the step to go on with, `batch["step"] + 1` of the batch that was trained on last, where
+                later ones were only fetched; at most `KEPT_STEPS` of them. None is after all of them.
+
+        Raises:
+            StateError: the step is too far back, or was not handed out.
+        """
+        step = self.step if step is None else step
+        arrays = self.rewind.back(self.arrays, self.lanes.start, self.step - step)
         common = {
             "format": saved.FORMAT,
-            "step": self.step,
+            "step": step,
             "constants": self.corpus.constants.model_dump(mode="json"),
             "tokenizer": self.corpus.tokenizer,
             "pools": self.corpus.names,
-            "mixing": self.mixing.state(self.step),
+            "mixing": self.mixing.state(step),
             "stages": [saved.stage_to_json(stage) for stage in self.stages],
             "pending": None if self.pending is None else list(self.pending[:2]),
         }
-        lanes = saved.lane_states(self.arrays, self._feedback, self.lanes)
+        lanes = saved.lane_states(arrays, self._feedback, self.lanes)
         return {saved.RUN: json.dumps(common), **lanes}
 
-    def full_state_dict(self) -> dict[str, Any]:
+    def full_state_dict(self, *, step: int | None = None) -> dict[str, Any]:
         """The state with the lanes of all ranks, on every rank; all ranks must call it."""
-        states = self.world.gather(self.state_dict())
+        states = self.world.gather(self.state_dict(step=step))
         return {key: value for state in states for key, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], *, on_mismatch: saved.OnMismatch = "error") -> None:
@@ -388,6 +416,7 @@ class Data(IterableDataset[Batch]):
         mixing.load(common["mixing"])
         self.corpora, self.stages, self.arrays, self.mixing = corpora, stages, arrays, mixing
         self._feedback, self.step = feedback, int(common["step"])
+        self.rewind.clear()
         self.phases = phases(corpora[-1].index, self.corpus.constants, self.lanes.start, self.lanes.stop)
         self.pending = None
         self._close_log()
@@ -410,6 +439,7 @@ class Data(IterableDataset[Batch]):
             return
         first, stop = lanes.start - self.lanes.start, lanes.stop - self.lanes.start
         self.arrays = self.arrays.part(first, stop)
+        self.rewind.clear()
         self.phases = self.phases[first:stop]
         self._feedback.sums = self._feedback.sums[first:stop]
         self.lanes = lanes
@@ -418,19 +448,40 @@ class Data(IterableDataset[Batch]):
 class Loader:
     """Batches of a `Data`, made by worker processes; state and weights are those of the `Data`."""
 
-    def __init__(self, data: Data, num_workers: int, settings: WorkerSettings) -> None:
+    def __init__(self, data: Data, num_workers: int, settings: WorkerSettings, *, look_ahead: int = 0) -> None:
+        if not 0 <= look_ahead <= KEPT_STEPS:
+            raise ConfigError(f"look_ahead must be in 0 ... {KEPT_STEPS}: {look_ahead}")
         self.data, self._num_workers, self._settings = data, num_workers, settings
+        self._look_ahead, self._is_over = look_ahead, False
         self.feedback, self.set_weights, self.weights = data.feedback, data.set_weights, data.weights
         self.swap_plan = data.swap_plan
-        self.state_dict, self.load_state_dict = data.state_dict, data.load_state_dict
-        self.full_state_dict = data.full_state_dict
+        self.load_state_dict = data.load_state_dict
+
+    @property
+    def trained(self) -> int:
+        """The first step that was not trained on: those that are only looked ahead at are not counted."""
+        return self.data.step - (0 if self._is_over else min(self._look_ahead, len(self.data.rewind)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches that were trained on end; see `Data.state_dict`."""
+        return self.data.state_dict(step=self.trained)
+
+    def full_state_dict(self) -> dict[str, Any]:
+        """The state with the lanes of all ranks, on every rank; all ranks must call it."""
+        return self.data.full_state_dict(step=self.trained)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._num_workers == 0:
-            return iter(self.data)
-        data = self.data
-        number, settings = self._num_workers, self._settings
-        return data.iterate(lambda start, log: WorkerFeed(start, log, num_workers=number, settings=settings))
+        data, number, settings = self.data, self._num_workers, self._settings
+        if self.trained != data.step:  # what was looked ahead at was dropped: give it again
+            data.load_state_dict(self.state_dict())
+        self._is_over = False
+        if number == 0:
+            yield from data
+        else:
+            yield from data.iterate(
+                lambda start, log: WorkerFeed(start, log, num_workers=number, settings=settings)
+            )
+        self._is_over = True
 
 
 __all__ = ["Batch", "Data", "LaneArrays", "Loader"]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def made(plans, name="first", **constants):
         make_mixer("natural"),
         World(0, 1),
         source=name,
-        opener=lambda name: corpus(plans[name], **constants),
+        opener=lambda name: corpus(plans[Path(name).name], **constants),
     )
 
 
