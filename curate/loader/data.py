@@ -70,7 +70,7 @@ class Data(IterableDataset[Batch]):
         """
         self.world, self._mixer, self._opener, self._read_threads = world, mixer, opener, read_threads
         self._log_path, self._log, self._events, self._swaps = log, None, [], list(swaps)
-        self.lanes = world.lanes(corpus.constants)
+        self.lanes, self._is_part = world.lanes(corpus.constants), False
         self.corpora = [corpus]
         self.stages = [Stage(source, corpus.index.fingerprint, 0)]
         self.pending: tuple[int, str, Corpus] | None = None
@@ -115,7 +115,7 @@ class Data(IterableDataset[Batch]):
         info = get_worker_info()
         if info is None:
             return self.iterate(lambda start, log: LocalFeed(start, log, num_threads=self._read_threads))
-        self.keep(share(self.lanes, info.id, info.num_workers, "number of workers"))
+        self._keep_part(info.id, info.num_workers)
         if self._mixer.needs_feedback:
             raise ConfigError(
                 "these weights need feedback, which workers of another DataLoader cannot get",
@@ -388,7 +388,7 @@ class Data(IterableDataset[Batch]):
         """
         info = get_worker_info()
         if info is not None:
-            self.keep(share(self.lanes, info.id, info.num_workers, "number of workers"))
+            self._keep_part(info.id, info.num_workers)
         try:
             self._load(state, on_mismatch)
         except StateError as exc:
@@ -432,6 +432,12 @@ class Data(IterableDataset[Batch]):
         if self._opener is None:
             raise ConfigError("this data set was made without a way to open plans")
         self.pending = (block, source, self._opener(source))
+
+    def _keep_part(self, worker: int, num_workers: int) -> None:
+        """In a worker of another DataLoader: host its lanes, however often it begins or loads."""
+        if not self._is_part:
+            self.keep(share(self.lanes, worker, num_workers, "number of workers"))
+            self._is_part = True
 
     def keep(self, lanes: range) -> None:
         """Host only some of the lanes."""
