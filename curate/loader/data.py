@@ -16,9 +16,11 @@ from curate.loader.batch import assemble
 from curate.loader.feeds import Feed, LocalFeed, Start, WorkerFeed, WorkerSettings
 from curate.loader.lanes import Sequences
 from curate.loader.opening import source_name
+from curate.loader.rewind import KEPT_STEPS
 from curate.loader.run import TrainingRun
 from curate.loader.weights import WeightLog
-from curate.loader.world import World, share
+from curate.loader.world import World
+from curate.loader.wrappers import refuse_wrappers
 
 Batch = dict[str, Any]
 
@@ -32,10 +34,11 @@ class Data(TrainingRun, IterableDataset[Batch]):
     # Iterating
 
     def __iter__(self) -> Iterator[Batch]:
+        refuse_wrappers()
         info = get_worker_info()
         if info is None:
             return self.iterate(lambda start, log: LocalFeed(start, log, num_threads=self.read_threads))
-        self.keep(share(self.lanes, info.id, info.num_workers, "number of workers"))
+        self.keep_part(info.id, info.num_workers)
         if self._mixer.needs_feedback:
             raise ConfigError(
                 "these weights need feedback, which workers of another DataLoader cannot get",
@@ -81,6 +84,7 @@ class Data(TrainingRun, IterableDataset[Batch]):
         multiprocessing_context: str | None = None,
         prefetch_steps: int = 2,
         seal_timeout_s: float = 1800.0,
+        look_ahead: int = 0,
     ) -> "Loader":
         """Batches made by worker processes; 0 makes them in this process.
 
@@ -89,9 +93,20 @@ class Data(TrainingRun, IterableDataset[Batch]):
             multiprocessing_context: fork, spawn or forkserver; None is Python's default.
             prefetch_steps: steps that workers are ahead; above `in_flight` they wait for weights.
             seal_timeout_s: how long a worker waits for weights while the training loop takes no batch.
+            look_ahead: batches that the training loop fetches before it trains on them; states of the loader
+                leave that many out.
         """
         settings = WorkerSettings(multiprocessing_context, prefetch_steps, seal_timeout_s)
-        return Loader(self, num_workers, settings)
+        return Loader(self, num_workers, settings, look_ahead=look_ahead)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: a run is one sequence of steps. Accelerate calls it, and is refused where it re-shards."""
+        refuse_wrappers()
+
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether the weights are made of losses."""
+        return self._mixer.needs_feedback
 
     # Weights
 
@@ -141,19 +156,42 @@ class Data(TrainingRun, IterableDataset[Batch]):
 class Loader:
     """Batches of a `Data`, made by worker processes; state and weights are those of the `Data`."""
 
-    def __init__(self, data: Data, num_workers: int, settings: WorkerSettings) -> None:
+    def __init__(
+        self, data: Data, num_workers: int, settings: WorkerSettings, *, look_ahead: int = 0
+    ) -> None:
+        if not 0 <= look_ahead <= KEPT_STEPS:
+            raise ConfigError(f"look_ahead must be in 0 ... {KEPT_STEPS}: {look_ahead}")
         self.data, self._num_workers, self._settings = data, num_workers, settings
+        self._look_ahead, self._is_over = look_ahead, False
         self.feedback, self.set_weights, self.weights = data.feedback, data.set_weights, data.weights
         self.swap_plan = data.swap_plan
-        self.state_dict, self.load_state_dict = data.state_dict, data.load_state_dict
-        self.full_state_dict = data.full_state_dict
+        self.load_state_dict = data.load_state_dict
+
+    @property
+    def trained(self) -> int:
+        """The first step that was not trained on: those that are only looked ahead at are not counted."""
+        return self.data.step - (0 if self._is_over else min(self._look_ahead, len(self.data.rewind)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches that were trained on end; see `Data.state_dict`."""
+        return self.data.state_dict(step=self.trained)
+
+    def full_state_dict(self) -> dict[str, Any]:
+        """The state with the lanes of all ranks, on every rank; all ranks must call it."""
+        return self.data.full_state_dict(step=self.trained)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._num_workers == 0:
-            return iter(self.data)
-        data = self.data
-        number, settings = self._num_workers, self._settings
-        return data.iterate(lambda start, log: WorkerFeed(start, log, num_workers=number, settings=settings))
+        data, number, settings = self.data, self._num_workers, self._settings
+        if self.trained != data.step:  # what was looked ahead at was dropped: give it again
+            data.load_state_dict(self.state_dict())
+        self._is_over = False
+        if number == 0:
+            yield from data
+        else:
+            yield from data.iterate(
+                lambda start, log: WorkerFeed(start, log, num_workers=number, settings=settings)
+            )
+        self._is_over = True
 
 
 __all__ = ["Batch", "Data", "Loader"]

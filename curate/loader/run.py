@@ -19,6 +19,7 @@ from curate.loader import saved
 from curate.loader.corpus import Corpus
 from curate.loader.feedback import Feedback, open_blocks
 from curate.loader.lanes import Sequences, new_lanes
+from curate.loader.rewind import KEPT_STEPS, Rewind
 from curate.loader.schedule import phases, reweigh
 from curate.loader.served import RunLog
 from curate.loader.stages import Opener, Stage, restore, succeed
@@ -63,7 +64,7 @@ class TrainingRun:
         self.log = None if log is None else RunLog(log, corpus, corpus.index.fingerprint)
         if not any(pool.num_tokens for pool in corpus.index.pools):
             raise ConfigError(f"there are no documents to serve: {source or 'every pool is empty'}")
-        self.lanes = world.lanes(corpus.constants)
+        self.lanes, self._is_part = world.lanes(corpus.constants), False
         self.corpora = [corpus]
         self.stages = [Stage(source, corpus.index.fingerprint, 0)]
         self.pending: tuple[int, str, Corpus] | None = None
@@ -92,6 +93,7 @@ class TrainingRun:
     def _enter_stage(self, first_block: int) -> None:
         """New lanes for the corpus, from a block on."""
         self._exhausted: set[int] = set()
+        self.rewind = Rewind()
         constants, corpus = self.corpus.constants, self.corpus
         self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
         self.arrays = LaneArrays.new(len(self.lanes), len(corpus.names), 0)
@@ -118,7 +120,7 @@ class TrainingRun:
             sealed.append((block, self.mixing.seal(sums[:, :2], sums[:, 2], self.step)))
             if block >= constants.delay:
                 self._feedback.clear(decides)
-        self.mixing.log.forget(constants.block_of(self.step) - 1)
+        self.mixing.log.forget(constants.block_of(max(self.step - KEPT_STEPS, 0)) - 1)
         return sealed
 
     def _fingerprint_set(self) -> int:
@@ -176,7 +178,9 @@ class TrainingRun:
     def move_on(self, parts: list[Sequences]) -> None:
         """Take over what a step changed; the next step is due then."""
         constants = self.corpus.constants
-        if self.step % constants.block_steps == 0 and self.step != self.stages[-1].first_step:
+        reweighs = self.step % constants.block_steps == 0 and self.step != self.stages[-1].first_step
+        self.rewind.keep(self.arrays, parts, self.lanes.start, reweighs=reweighs)
+        if reweighs:
             block = constants.block_of(self.step)
             reweigh(self.arrays, self.mixing.log.of(block - 1), self.mixing.log.of(block), self.phases)
         for part in parts:
@@ -204,24 +208,34 @@ class TrainingRun:
 
     # State
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the batches that were handed out end; keys `lane_00012` are of the lanes of this rank."""
+    def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
+        """Where the batches that were handed out end; keys `lane_00012` are of the lanes of this rank.
+
+        Args:
+            step: the step to go on with, `batch["step"] + 1` of the batch that was trained on last, where
+                later ones were only fetched; at most `KEPT_STEPS` of them. None is after all of them.
+
+        Raises:
+            StateError: the step is too far back, or was not handed out.
+        """
+        step = self.step if step is None else step
+        arrays = self.rewind.back(self.arrays, self.lanes.start, self.step - step)
         common = {
             "format": saved.FORMAT,
-            "step": self.step,
+            "step": step,
             "constants": self.corpus.constants.model_dump(mode="json"),
             "tokenizer": self.corpus.tokenizer,
             "pools": self.corpus.names,
-            "mixing": self.mixing.state(self.step),
+            "mixing": self.mixing.state(step),
             "stages": [saved.stage_to_json(stage) for stage in self.stages],
             "pending": None if self.pending is None else list(self.pending[:2]),
         }
-        lanes = saved.lane_states(self.arrays, self._feedback, self.lanes)
+        lanes = saved.lane_states(arrays, self._feedback, self.lanes)
         return {saved.RUN: json.dumps(common), **lanes}
 
-    def full_state_dict(self) -> dict[str, Any]:
+    def full_state_dict(self, *, step: int | None = None) -> dict[str, Any]:
         """The state with the lanes of all ranks, on every rank; all ranks must call it."""
-        states = self.world.gather(self.state_dict())
+        states = self.world.gather(self.state_dict(step=step))
         return {key: value for state in states for key, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], *, on_mismatch: saved.OnMismatch = "error") -> None:
@@ -237,7 +251,7 @@ class TrainingRun:
         """
         info = get_worker_info()
         if info is not None:
-            self.keep(share(self.lanes, info.id, info.num_workers, "number of workers"))
+            self.keep_part(info.id, info.num_workers)
         try:
             self._load(state, on_mismatch)
         except StateError as exc:
@@ -265,6 +279,7 @@ class TrainingRun:
         mixing.load(common["mixing"])
         self.corpora, self.stages, self.arrays, self.mixing = corpora, stages, arrays, mixing
         self._feedback, self.step = feedback, int(common["step"])
+        self.rewind.clear()
         self.phases = phases(corpora[-1].index, self.corpus.constants, self.lanes.start, self.lanes.stop)
         self.pending = None
         self._exhausted = set()
@@ -282,12 +297,19 @@ class TrainingRun:
             raise ConfigError("this data set was made without a way to open plans")
         self.pending = (block, source, self._opener(source))
 
+    def keep_part(self, worker: int, num_workers: int) -> None:
+        """In a worker of another DataLoader: host its lanes, however often it begins or loads."""
+        if not self._is_part:
+            self.keep(share(self.lanes, worker, num_workers, "number of workers"))
+            self._is_part = True
+
     def keep(self, lanes: range) -> None:
         """Host only some of the lanes."""
         if lanes == self.lanes:
             return
         first, stop = lanes.start - self.lanes.start, lanes.stop - self.lanes.start
         self.arrays = self.arrays.part(first, stop)
+        self.rewind.clear()
         self.phases = self.phases[first:stop]
         self._feedback.sums = self._feedback.sums[first:stop]
         self.lanes = lanes

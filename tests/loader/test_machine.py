@@ -53,6 +53,7 @@ class LoaderMachine(RuleBasedStateMachine):
         self.batches = iter(self.plain)
         self.ranks = Ranks(1, self.make)
         self.last = None
+        self.recent = []
         self.state = None
 
     def make(self, world):
@@ -69,6 +70,7 @@ class LoaderMachine(RuleBasedStateMachine):
     def steps(self, num_steps):
         for _ in range(num_steps):
             self.last = next(self.batches)
+            self.recent = [*self.recent[-7:], self.last]
             same(self.ranks.next(), self.last)
 
     @precondition(lambda self: self.last is not None)
@@ -114,6 +116,16 @@ class LoaderMachine(RuleBasedStateMachine):
     @rule(size=st.sampled_from([1, 2, 4]))
     def change_topology(self, size):
         self.resume(self.ranks.state(), size)
+
+    @rule(num_steps=st.integers(1, 8), size=st.sampled_from([1, 2, 4]))
+    def go_back(self, num_steps, size):
+        """Resume from a state of some steps ago: what was only fetched comes again."""
+        num_steps = min(num_steps, len(self.ranks.data[0].rewind))
+        step = self.plain.step - num_steps
+        states = [data.state_dict(step=step) for data in self.ranks.data]
+        self.resume({key: value for state in states for key, value in state.items()}, size)
+        for batch in self.recent[len(self.recent) - num_steps :]:
+            same(self.ranks.next(), batch)
 
     def resume(self, state, size):
         self.ranks.close()
