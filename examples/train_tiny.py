@@ -295,7 +295,7 @@ def main():
     parser.add_argument("--replay", type=Path, metavar="LOG")
     options = vars(parser.parse_args())
     processes, log, swap = (options.pop(name) for name in ("processes", "replay", "swap"))
-    options["swap_at"] = options["steps"] // 2 if swap else None
+    options["swap_at"] = options["steps"] // 2 - 2 if swap else None
     make_data(options["out"])
     if log is not None:
         sys.exit(not replay(options["out"], log))

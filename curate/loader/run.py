@@ -150,6 +150,7 @@ class TrainingRun:
         else:
             self._feedback = self._no_feedback(len(corpus.names))
         if self.log is not None:
+            self.log.close()
             self.log.note({"swap": source, "first_step": self.step})
         self._enter_stage(block)
         self._follow_swaps()
@@ -193,7 +194,8 @@ class TrainingRun:
             if self.world.can_sum:
                 sums = self.world.sum(sums)
             if self.world.rank == 0:
-                self.log.write(self.corpus, block, self.mixing.log.of(block), sums)
+                began = constants.block_of(self.stages[-1].first_step)
+                self.log.write(self.corpus, block, self.mixing.log.of(block), sums, first_block=began)
 
     def _report_exhausted(self, parts: list[Sequences]) -> None:
         """Say which pools have nothing left for a lane of this rank, once each."""

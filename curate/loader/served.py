@@ -33,8 +33,11 @@ class RunLog:
         """Add an event to the next line."""
         self._events.append(event)
 
-    def write(self, corpus: Corpus, block: int, weights: Floats, sums: Ints) -> None:
-        """Add the line of a block; `sums` are tokens, documents, losses and their counts, [pools, 4]."""
+    def write(self, corpus: Corpus, block: int, weights: Floats, sums: Ints, *, first_block: int) -> None:
+        """Add the line of a block of the stage that began with `first_block`.
+
+        `sums` are tokens and documents of the stage so far, losses of the block and their counts, [pools, 4].
+        """
         if corpus.names != self._names:
             self.close()
             self._names, self._stage = corpus.names, self._stage + 1
@@ -42,7 +45,7 @@ class RunLog:
             name = (
                 f"{self._path.stem}.stage{self._stage}{self._path.suffix}" if self._stage else self._path.name
             )
-            self._log = ServedLog(self._path.with_name(name), corpus, self._plan, block)
+            self._log = ServedLog(self._path.with_name(name), corpus, self._plan, block, first_block)
         self._log.write(block, weights, sums[:, :2], sums[:, 2:], self._events)
         self._events = []
 
@@ -56,8 +59,10 @@ class RunLog:
 class ServedLog:
     """Writes one file of the log of a run."""
 
-    def __init__(self, path: Path, corpus: Corpus, plan: str, next_block: int) -> None:
+    def __init__(self, path: Path, corpus: Corpus, plan: str, next_block: int, first_block: int) -> None:
         """Open the log to go on with `next_block`; lines from that block on are cut off.
+
+        The lanes count anew from `first_block` on, where a stage began; the log goes on from the line before.
 
         Raises:
             StateError: the file is the log of another run.
@@ -67,10 +72,16 @@ class ServedLog:
             pools=tuple(self._names), settings=corpus.constants.model_dump(mode="json"), plan=plan
         )
         self._log = TokenLog(path, header, next_block=next_block)
+        self._earlier = np.zeros(len(self._names), np.int64)
         self._before = np.zeros((len(self._names), 2), np.int64)
         for block in read_log(path)[1] if next_block else ():
-            if set(block.total_tokens) == set(self._names):
-                self._before[:, TOKENS] = [block.total_tokens[name] for name in self._names]
+            if set(block.total_tokens) != set(self._names):
+                continue
+            totals = np.array([block.total_tokens[name] for name in self._names], np.int64)
+            if block.block < first_block:
+                self._earlier = totals
+            else:
+                self._before[:, TOKENS] = totals - self._earlier
                 self._before[:, DOCS] += [block.docs[name] for name in self._names]
 
     def write(self, block: int, weights: Floats, served: Ints, sums: Ints, events: Sequence[Any]) -> None:
@@ -79,7 +90,7 @@ class ServedLog:
         Args:
             block: its number.
             weights: that were asked, [pools].
-            served: tokens and documents of the run so far, [pools, 2].
+            served: tokens and documents of the stage so far, [pools, 2].
             sums: losses in fixed point and their tokens, [pools, 2].
             events: what happened in it, as JSON values.
         """
@@ -96,7 +107,7 @@ class ServedLog:
                 weights=self._table(weights),
                 tokens=self._table(in_block[:, TOKENS]),
                 docs=self._table(in_block[:, DOCS]),
-                total_tokens=self._table(served[:, TOKENS]),
+                total_tokens=self._table(self._earlier + served[:, TOKENS]),
                 epochs=self._table(epochs),
                 loss=self._table([None if np.isnan(loss) else float(loss) for loss in losses]),
                 events=tuple(events),
