@@ -42,7 +42,6 @@ def attach(
     loader: Loader,
     *,
     inputs: Mapping[str, str] = INPUTS,
-    resume_from: str | Path | None = None,
 ) -> "LoaderCallback":
     """Let a Trainer train on the loader, and save and load the loader's state with its own.
 
@@ -50,8 +49,6 @@ def attach(
         trainer: any Trainer that has no `train_dataset`.
         loader: of the same ranks.
         inputs: what the model is given by what a batch calls it; `{"position_ids": "positions"}` may be added.
-        resume_from: checkpoint to resume from where it is neither in the Trainer's `output_dir` nor its
-            argument `resume_from_checkpoint`.
 
     Raises:
         ConfigError: an argument of the Trainer does not fit the loader; the hint says which to change.
@@ -62,8 +59,15 @@ def attach(
     if loader.data.needs_feedback:
         trainer.compute_loss_func = FeedbackLoss(trainer, loader, batches)
     trainer.get_train_dataloader = lambda: batches
-    callback = LoaderCallback(loader, resume_from=resume_from)
+    callback = LoaderCallback(loader)
     trainer.add_callback(callback)
+    train = trainer.train
+
+    def train_from(resume_from_checkpoint: Any = None, *args: Any, **settings: Any) -> Any:
+        callback.resume_from = resume_from_checkpoint
+        return train(resume_from_checkpoint, *args, **settings)
+
+    trainer.train = train_from
     return callback
 
 
@@ -144,8 +148,10 @@ class FeedbackLoss:
 class LoaderCallback(TrainerCallback):  # type: ignore[misc]
     """Saves the loader's state beside each checkpoint, and loads it where the Trainer resumes."""
 
-    def __init__(self, loader: Loader, *, resume_from: str | Path | None = None) -> None:
-        self._loader, self._resume_from = loader, resume_from
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.resume_from: Any = None
+        """Folder of the checkpoint to resume from; else it is that of the step in the Trainer's `output_dir`."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the state of all ranks; every rank is here."""
@@ -166,7 +172,7 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
             if not path.is_file():
                 raise StateError(
                     f"the Trainer goes on with step {state.global_step}, but there is no {path}",
-                    hint="resume from a checkpoint that has one, or say where it is: attach(resume_from=...)",
+                    hint="resume from a checkpoint that has one, or say where it is: callback.resume_from",
                 )
             self._loader.load_state_dict(torch.load(path, weights_only=True))
         if self._loader.trained != state.global_step:
@@ -176,7 +182,7 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
             )
 
     def _checkpoint(self, args: Any, step: int) -> Path:
-        given = self._resume_from or args.resume_from_checkpoint
+        given = self.resume_from or args.resume_from_checkpoint
         if isinstance(given, str | os.PathLike) and Path(given).is_dir():
             return Path(given)
         return Path(args.output_dir) / f"checkpoint-{step}"
