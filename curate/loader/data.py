@@ -136,6 +136,12 @@ class Data(IterableDataset[Batch]):
                 for block, weights in self._seal_due():
                     feed.seal(block, weights)
                 parts = feed.next()
+                if parts[0].delta.step != self.step:
+                    raise StateError(
+                        f"this iterator gives step {parts[0].delta.step} next, but its data set is at step "
+                        f"{self.step}",
+                        hint="another iterator or load_state_dict moved it: iterate anew",
+                    )
                 if self._is_over(parts):
                     return
                 yield self._hand_out(parts)
@@ -454,7 +460,9 @@ class Data(IterableDataset[Batch]):
 class Loader:
     """Batches of a `Data`, made by worker processes; state and weights are those of the `Data`."""
 
-    def __init__(self, data: Data, num_workers: int, settings: WorkerSettings, *, look_ahead: int = 0) -> None:
+    def __init__(
+        self, data: Data, num_workers: int, settings: WorkerSettings, *, look_ahead: int = 0
+    ) -> None:
         if not 0 <= look_ahead <= KEPT_STEPS:
             raise ConfigError(f"look_ahead must be in 0 ... {KEPT_STEPS}: {look_ahead}")
         self.data, self._num_workers, self._settings = data, num_workers, settings

@@ -47,7 +47,9 @@ class Rewind:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def keep(self, arrays: LaneArrays, parts: Sequence[Sequences], first_lane: int, *, reweighs: bool) -> None:
+    def keep(
+        self, arrays: LaneArrays, parts: Sequence[Sequences], first_lane: int, *, reweighs: bool
+    ) -> None:
         """Note a step before its parts are applied, and before weights change if it `reweighs`."""
         passes = arrays.passes.copy() if reweighs else None
         self._steps.append(([undo(arrays, part.delta, first_lane) for part in parts], passes))

@@ -133,7 +133,8 @@ def test_grain_shuffles_repeats_and_mixes_documents(opened):
     resumed.set_state(state)
     assert [key(item) for item in resumed] == rest
     mixed = grain.MapDataset.mix(
-        [grain.MapDataset.source(opened(pool=pool)).repeat() for pool in ("code", "web")], weights=[0.75, 0.25]
+        [grain.MapDataset.source(opened(pool=pool)).repeat() for pool in ("code", "web")],
+        weights=[0.75, 0.25],
     )
     sources = [mixed[number]["source_id"] for number in range(400)]
     assert sources.count(0) == 300
