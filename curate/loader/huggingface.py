@@ -1,13 +1,13 @@
-"""Trains a Hugging Face Trainer on the loader: its batches, its state beside each checkpoint, losses given back.
+"""Trains a Hugging Face Trainer on the loader: batches, state beside each checkpoint, losses given back.
 
     trainer = Trainer(model=model, args=arguments)         # without train_dataset
     attach(trainer, data.loader(num_workers=2))
     trainer.train(resume_from_checkpoint=...)
 
-A Trainer would share out an iterable data set among ranks once more, and skip batches on a resume by reading
-them. `attach` gives it the loader as it is instead, and sees that its arguments fit. Cost: nothing a step; with
-weights made of losses the loss is computed here, once, as the models do it. Not here: Accelerate without a
-Trainer, which needs nothing (docs/loader.md).
+A Trainer would share out an iterable data set among ranks once more, and skip batches on a resume by
+reading them. `attach` gives it the loader as it is instead, and sees that its arguments fit. Cost: nothing a
+step; with weights made of losses the loss is computed here, once, as the models do it. Not here: Accelerate
+without a Trainer, which needs nothing (docs/loader.md).
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from curate.errors import ConfigError, MissingExtra, StateError
 from curate.files import atomic_file
@@ -48,7 +48,8 @@ def attach(
     Args:
         trainer: any Trainer that has no `train_dataset`.
         loader: of the same ranks.
-        inputs: what the model is given by what a batch calls it; `{"position_ids": "positions"}` may be added.
+        inputs: what the model is given beside `input_ids` and `labels`, by what a batch calls it, as
+            `{"position_ids": "positions"}`.
 
     Raises:
         ConfigError: an argument of the Trainer does not fit the loader; the hint says which to change.
@@ -125,7 +126,7 @@ class MicroBatches:
 
 
 class FeedbackLoss:
-    """Cross entropy of the next token, as causal models compute it; the losses are given back to the loader."""
+    """Cross entropy of the next token, as causal models compute it; gives the losses back to the loader."""
 
     def __init__(self, trainer: Any, loader: Loader, batches: MicroBatches) -> None:
         self._trainer, self._loader, self._batches = trainer, loader, batches
@@ -142,7 +143,8 @@ class FeedbackLoss:
             known = losses.detach().masked_fill(wanted == IGNORED, float("nan"))
             self._loader.feedback(sources, known, step=step)
         count = (wanted != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return losses.sum() / count
+        loss: torch.Tensor = losses.sum() / count
+        return loss
 
 
 class LoaderCallback(TrainerCallback):  # type: ignore[misc]
@@ -151,7 +153,7 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self.resume_from: Any = None
-        """Folder of the checkpoint to resume from; else it is that of the step in the Trainer's `output_dir`."""
+        """Folder of the checkpoint to resume from; None is that of the step in the Trainer's `output_dir`."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the state of all ranks; every rank is here."""

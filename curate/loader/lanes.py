@@ -14,11 +14,13 @@ from curate.errors import DataError
 from curate.loader.index import Index
 from curate.loader.order import Ints, pool_order
 from curate.loader.packing import Piece, pack
-from curate.loader.schedule import NO_POOL, choose, phases, reweigh
+from curate.loader.schedule import NO_POOL, choose, first_passes, phases, reweigh
 from curate.loader.settings import Constants
-from curate.loader.state import EMPTY, ITEM, OFFSET, WINDOW, Delta, Floats, LaneArrays
-from curate.loader.stream import Chunks, Reads, Stream
+from curate.loader.state import DOCS, EMPTY, ITEM, OFFSET, WINDOW, Delta, Floats, LaneArrays
+from curate.loader.stream import Chunks, Reads, Stream, Tokens
 
+PACK_SEQUENCES = 8
+"""Sequences' worth of tokens that a lane's packer holds, about."""
 SPAN = 6
 """Numbers of a span: row, start, length, pool, document, offset in the document."""
 
@@ -27,9 +29,9 @@ SPAN = 6
 class Sequences:
     """What some lanes give in one step: tokens [rows, seq_len], and the spans of documents in them."""
 
-    tokens: Ints
+    tokens: Tokens
     spans: Ints
-    """A row for each span: row of the batch, start, length, pool, document (position in the index), offset."""
+    """For each span row of the batch, start, length, pool, document (position in the index), offset."""
     delta: Delta
 
 
@@ -39,7 +41,8 @@ def new_lanes(index: Index, constants: Constants, weights: Floats, first: int, s
     arrays = LaneArrays.new(stop - first, len(index.pools), num_pieces)
     for pool in range(len(index.pools)):
         arrays.done[:, pool] = pool_order(index, constants, pool).is_empty(np.arange(first, stop))
-    reweigh(arrays, np.zeros_like(weights), weights, phases(index, constants, first, stop))
+    passes = first_passes(index, constants, weights, first, stop)
+    arrays.passes[:] = np.where(arrays.done, np.inf, passes)
     return arrays
 
 
@@ -72,6 +75,7 @@ class Lanes:
         self._buffers: dict[int, list[Piece]] = {}
         self._block = -1
         self._weights: Floats = np.zeros(len(index.pools))
+        self._costs: Floats = np.zeros(len(index.pools))
         self._touched: set[tuple[int, int]] = set()
 
     def next(self) -> Sequences:
@@ -100,6 +104,8 @@ class Lanes:
             if self._block < 0:
                 old = self._weights_of(block - 1)
             reweigh(self.arrays, old, self._weights, self._phases)
+        with np.errstate(divide="ignore"):
+            self._costs = 1.0 / self._weights
         self._block = block
 
     def _stream(self, lane: int, pool: int) -> Stream:
@@ -109,64 +115,66 @@ class Lanes:
             stream = self._streams[lane, pool] = Stream(order, self.first + lane, self._reader, self._chunks)
         return stream
 
-    def _take(self, lane: int, most: int) -> Piece | None:
-        """Choose a pool and take the next piece of it, of at most `most` tokens; None where none is left."""
-        passes = self.arrays.passes[lane]
+    def _take(self, lane: int, passes: Floats, most: int) -> Piece | None:
+        """The next piece, of at most `most` tokens, of the pool whose pass is least; None where none is left.
+
+        `passes` are the lane's, or a copy; a pool that has nothing left becomes infinite in both.
+        """
         while (pool := choose(passes)) != NO_POOL:
             cursor = self.arrays.cursor[lane, pool]
             stream = self._stream(lane, pool)
             place = stream.settle(int(cursor[WINDOW]), int(cursor[ITEM]))
             self._touched.add((lane, pool))
             if place is None:
-                passes[pool] = np.inf
+                passes[pool] = self.arrays.passes[lane, pool] = np.inf
                 self.arrays.done[lane, pool] = True
                 continue
             document, tokens = stream.document(*place)
-            offset = int(cursor[OFFSET])
-            num_tokens = min(most, len(tokens) - offset)
-            if num_tokens <= 0 and len(tokens):
-                raise DataError(f"document {document} has {len(tokens)} tokens, {offset} were served before")
-            self.arrays.clock[lane] = passes[pool]
-            passes[pool] += num_tokens / self._weights[pool]
-            is_whole = offset + num_tokens == len(tokens)
-            cursor[:] = (place[0], place[1] + 1, 0) if is_whole else (*place, offset + num_tokens)
+            offset, total = int(cursor[OFFSET]), len(tokens)
+            num_tokens = min(most, total - offset)
+            if num_tokens <= 0 and total:
+                raise DataError(f"document {document} has {total} tokens, {offset} were served before")
+            cursor[:] = (
+                (place[0], place[1] + 1, 0) if offset + num_tokens == total else (*place, offset + num_tokens)
+            )
             if num_tokens:
-                part = tokens[offset : offset + num_tokens]
-                return Piece(pool, *place, offset, part, document, len(tokens))
-            self.arrays.served[lane, pool, 1] += 1
+                return Piece(pool, *place, offset, tokens[offset : offset + num_tokens], document, total)
+            self.arrays.served[lane, pool, DOCS] += 1
         return None
 
     def _serve(self, lane: int, piece: Piece, row: int, start: int, spans: list[tuple[int, ...]]) -> None:
         """Count a piece that is in a sequence."""
-        num_tokens = len(piece.tokens)
-        spans.append((row, start, num_tokens, piece.pool, piece.document, piece.offset))
-        served = self.arrays.served[lane, piece.pool]
+        num_tokens, pool = len(piece.tokens), piece.pool
+        spans.append((row, start, num_tokens, pool, piece.document, piece.offset))
+        self.arrays.passes[lane, pool] += num_tokens * self._costs[pool]
+        served = self.arrays.served[lane, pool]
         served += (num_tokens, piece.ends)
-        self._touched.add((lane, piece.pool))
+        self._touched.add((lane, pool))
 
     def _split(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
         """Fill a sequence with pieces that are cut where it ends."""
-        at, seq_len = 0, self._constants.seq_len
+        at, seq_len, passes = 0, self._constants.seq_len, self.arrays.passes[lane]
         while at < seq_len:
-            piece = self._take(lane, seq_len - at)
+            piece = self._take(lane, passes, seq_len - at)
             if piece is None:
                 return False
+            self.arrays.clock[lane] = passes[piece.pool]
             out[at : at + len(piece.tokens)] = piece.tokens
             self._serve(lane, piece, row, at, spans)
             at += len(piece.tokens)
         return True
 
     def _fit(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
-        """Fill a sequence with whole pieces of the lane's buffer, as far as they fit."""
-        buffer = self._buffer(lane)
-        constants = self._constants
-        while len(buffer) < constants.pack_pieces:
-            piece = self._take(lane, constants.seq_len)
-            if piece is None:
-                break
-            buffer.append(piece)
+        """Fill a sequence with whole pieces of the buffer: one of the pool that is due, then what fits."""
+        buffer, constants = self._fill_buffer(lane), self._constants
+        if not buffer:
+            return False
+        passes = self.arrays.passes[lane]
+        due = min((passes[piece.pool], piece.pool) for piece in buffer)[1]
+        if (least := passes.min()) < np.inf:
+            self.arrays.clock[lane] = least
         at = 0
-        for piece in pack(buffer, constants.seq_len, best=constants.packing == "best_fit"):
+        for piece in pack(buffer, constants.seq_len, due=due, best=constants.packing == "best_fit"):
             out[at : at + len(piece.tokens)] = piece.tokens
             self._serve(lane, piece, row, at, spans)
             at += len(piece.tokens)
@@ -174,7 +182,24 @@ class Lanes:
         held[:] = EMPTY
         for number, piece in enumerate(buffer):
             held[number] = piece.numbers()
-        return at > 0
+        return True
+
+    def _fill_buffer(self, lane: int) -> list[Piece]:
+        """The lane's pieces, made up to its limits: of each pool as its weight wants beside what is there."""
+        buffer, constants = self._buffer(lane), self._constants
+        passes = self.arrays.passes[lane].copy()
+        held = 0
+        for piece in buffer:
+            held += len(piece.tokens)
+            passes[piece.pool] += len(piece.tokens) * self._costs[piece.pool]
+        while len(buffer) < constants.pack_pieces and held < PACK_SEQUENCES * constants.seq_len:
+            taken = self._take(lane, passes, constants.seq_len)
+            if taken is None:
+                break
+            buffer.append(taken)
+            held += len(taken.tokens)
+            passes[taken.pool] += len(taken.tokens) * self._costs[taken.pool]
+        return buffer
 
     def _buffer(self, lane: int) -> list[Piece]:
         """The lane's pieces, read again after a resume."""

@@ -72,7 +72,7 @@ class Access:
         return Path(home) / "curate" / "loader"
 
 
-def open(  # noqa: A001  # over: the one call that says a training's data
+def open(  # over: the one call that says a training's data
     what: Any,
     *,
     seq_len: int,
@@ -94,7 +94,7 @@ def open(  # noqa: A001  # over: the one call that says a training's data
             flat `.npy` files, or a mapping from pools to such files.
         seq_len: tokens of a sequence.
         global_batch: sequences of a step, over all ranks.
-        tokenizer: makes tokens of texts: a `tokenizer.json` and the like; None is the plan's own.
+        tokenizer: makes tokens of texts: a `tokenizer.json` and the like; None is that of the run's recipe.
         mixer: weights of the pools; see `curate.selection.mixers`.
         log: file that gets a line for each block of steps: weights, tokens and documents by pool.
         rank: of this process, with `world_size`; None asks torch.distributed.
@@ -122,16 +122,17 @@ def open(  # noqa: A001  # over: the one call that says a training's data
         tokenizer = Tokenizer.open(tokenizer)
     opener = partial(open_corpus, tokenizer=tokenizer, constants=settings, access=access or Access())
     source = source_name(what)
-    return Data(
+    data = Data(
         opener(what),
         make_mixer(mixer),
         World(rank, world_size, group),
         source=source,
         opener=opener,
-        read_threads=read_threads,
         log=None if log is None else Path(log),
         swaps=swaps_of(mixer),
     )
+    data.read_threads = read_threads
+    return data
 
 
 def _constants(values: dict[str, Any]) -> Constants:
@@ -146,10 +147,15 @@ def open_corpus(what: Any, *, tokenizer: Tokenizer | None, constants: Constants,
     """Arrange the documents of what is opened, and say how they are read."""
     if access.eos is None and isinstance(tokenizer, Tokenizer):
         access = replace(access, eos=tokenizer.eos_id)
-    source, plan_tokenizer = _open_source(what, access)
-    made = None
-    if not isinstance(source, TokenSource):
-        made = _tokenizer(tokenizer if tokenizer is not None else plan_tokenizer)
+    source, own = _open_source(what, access)
+    made = tokenizer if tokenizer is not None else own
+    if isinstance(source, TokenSource):
+        made = None
+    elif made is None:
+        raise ConfigError(
+            f"nothing says which tokenizer makes tokens of texts: {source_name(what)}",
+            hint="pass tokenizer=, the path of a tokenizer.json or the like",
+        )
     index = build_index(
         source,
         access.folder,
@@ -169,14 +175,6 @@ def open_corpus(what: Any, *, tokenizer: Tokenizer | None, constants: Constants,
     return Corpus(index, constants, reader, access.memory_bytes, identity)
 
 
-def _tokenizer(given: str | Tokenizer | None) -> Tokenizer:
-    if given is None:
-        raise ConfigError(
-            "the plan names no tokenizer", hint="pass tokenizer=, the path of a tokenizer.json or the like"
-        )
-    return given if isinstance(given, Tokenizer) else Tokenizer.open(given)
-
-
 def source_name(what: Any) -> str:
     """The text by which a state names what was opened; `open` takes it, too."""
     if isinstance(what, OpenRun | PlanFile):
@@ -187,8 +185,8 @@ def source_name(what: Any) -> str:
     return text if "://" in text or text[:1] in "[{" else str(Path(text).absolute())
 
 
-def _open_source(what: Any, access: Access) -> tuple[Source, str | None]:
-    """The documents, and the path of the plan's tokenizer."""
+def _open_source(what: Any, access: Access) -> tuple[Source, Tokenizer | None]:
+    """The documents, and the tokenizer with which a run counted their tokens."""
     if isinstance(what, str) and what[:1] in "[{":
         what = json.loads(what)
     if isinstance(what, Mapping | list | tuple):
@@ -203,8 +201,7 @@ def _open_source(what: Any, access: Access) -> tuple[Source, str | None]:
     source = open_plan(
         what, text=access.text, storage_options=access.storage_options, relocate=access.relocate
     )
-    plan = what if isinstance(what, PlanFile) else what.plan_file
-    return source, _plan_tokenizer(plan)
+    return source, _run_tokenizer(what) if isinstance(what, OpenRun) else None
 
 
 def _open_path(path: str, access: Access) -> Source | OpenRun | PlanFile:
@@ -226,10 +223,9 @@ def _open_path(path: str, access: Access) -> Source | OpenRun | PlanFile:
     )
 
 
-def _plan_tokenizer(plan: PlanFile) -> str | None:
-    """Where the tokenizer of a plan's recipe is."""
-    for stage in plan.header["recipe"].get("measure", []):
-        if isinstance(stage, dict) and isinstance(stage.get("tokens"), dict):
-            path = stage["tokens"].get("tokenizer")
-            return None if path is None else str(path)
-    return None
+def _run_tokenizer(run: OpenRun) -> Tokenizer | None:
+    """The tokenizer of a run's recipe; None where its tokens are estimates without one."""
+    counted = run.session.recipe.tokens
+    if counted.tokenizer is None:
+        return None
+    return Tokenizer.open(counted.tokenizer, pattern=counted.pattern)

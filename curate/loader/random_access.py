@@ -6,10 +6,10 @@
 A document that the plan repeats is there as often, its copies one after another; pools follow one another by
 name, and documents as their tables have them. The same plan gives the same numbers in every process.
 
-Cost: 8 bytes a block of documents in memory. A document of its own costs a block of text that is decoded, and
-from object storage a row group that is fetched (6 ms at 1,000 rows): let what shuffles keep neighbours together
-where it can, and give Grain's workers memory for blocks (`Access.memory_bytes`). Not here: packing, weights,
-and states, which are those of the library; the loader itself reads block by block (stream.py).
+Cost: 24 bytes a block of documents in memory. A document by itself costs a row group that is decoded (6 ms
+at 1,000 rows), and fetched where it is remote: let what shuffles keep neighbours together where it can, and
+give it memory for blocks (`Access.memory_bytes`). Not here: packing, weights and states, which are those of
+the library; the loader itself reads block by block (stream.py).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from curate.loader.state import Ints
 from curate.loader.tokenizer import Tokenizer
 
 Document = dict[str, Any]
-"""`tokens` (uint32), `source_id` (number of the pool, as in batches), `document` (position in the index), `copy`."""
+"""`tokens` (uint32), `source_id` (number of the pool), `document` (position in the index), `copy`."""
 
 
 def open_documents(

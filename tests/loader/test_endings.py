@@ -1,4 +1,4 @@
-"""However a training script ends, no process and no shared memory of the loader is left, and nothing is said."""
+"""However a training script ends, no process and no shared memory of the loader is left."""
 
 import os
 import signal

@@ -78,3 +78,27 @@ def test_the_plan_order_is_served_as_it_is():
     table = pool_order(index, constants, 0)
     served = np.concatenate([table.window(0, number) for number in range(3)])
     assert served[:20].tolist() == list(range(20))
+
+
+def test_how_well_documents_are_mixed():
+    """Neighbours of a shard do not stay neighbours, and every part of an epoch is drawn from the whole pool.
+
+    64 lanes, 64 blocks a lane of 16 documents each, four blocks to a window.
+    """
+    num_docs, num_lanes = 65_536, 64
+    index = FakeIndex({"a": [512] * num_docs}, block_docs=16)
+    constants = Constants(seq_len=512, global_batch=num_lanes, window_tokens=4 * 16 * 512)
+    table = pool_order(index, constants, 0)
+    windows = [[table.window(lane, number) for number in range(16)] for lane in range(num_lanes)]
+    streams = np.array([np.concatenate(lane) for lane in windows])
+    served = streams.T.ravel()
+    assert sorted(served.tolist()) == list(range(num_docs))
+    steps = np.diff(streams, axis=1)
+    assert (steps == 1).mean() < 0.02, "within a lane: rows that follow one another"
+    same_block = (streams[:, 1:] // 16 == streams[:, :-1] // 16).mean()
+    assert 0.2 < same_block < 0.3, "a quarter, since four blocks share a window"
+    distances = np.abs(np.diff(served.astype(np.int64)))
+    assert abs(distances.mean() / (num_docs / 3) - 1) < 0.02, "across lanes as far as in a random order"
+    for part in np.split(served, 16):
+        blocks = np.bincount(part // (num_docs // 16), minlength=16) / 16
+        assert np.abs(blocks - 16).max() <= 4 * np.sqrt(16), "as drawing blocks at random"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from curate.errors import StateError
 from curate.loader.data import Data
+from curate.loader.served import RunLog
+from curate.loader.tokenlog import read_log
 from curate.loader.world import World
 from curate.selection.mixers import make_mixer
 from tests.loader.fakes import FakeIndex, corpus
@@ -77,6 +79,43 @@ def test_both_plans_together_serve_each_document_as_often_as_it_is_repeated(
         left = times - 1 if given[row] else times
         assert rest[row] == left * tokens[row], (row, times, given[row])
     assert all(batch["doc_spans"][:, 3].eq(0).all() for batch in after)
+
+
+def test_the_log_goes_on_where_the_pools_stay_the_same(tmp_path):
+    """Lines add up to what was served, over a change of plans and a resume in each stage."""
+    plans = {
+        "first": FakeIndex({"a": [9] * 90, "b": [3] * 50}, name="first"),
+        "second": FakeIndex({"a": [9] * 300, "b": [3] * 90}, name="second"),
+    }
+    log = tmp_path / "log.jsonl"
+
+    def opened():
+        data = made(plans, block_steps=1)
+        data.log = RunLog(log, data.corpus, "first")
+        return data
+
+    state, wanted = None, Counter()
+    for turn in range(4):
+        data = opened()
+        if state is not None:
+            data.load_state_dict(state)
+        batches = iter(data)
+        for batch in islice(batches, 3):
+            for _, _, length, pool, _, _ in batch["doc_spans"].tolist():
+                wanted[data.corpus.names[pool]] += length
+        if turn == 0:
+            data.swap_plan("second")
+        state = data.state_dict()
+        next(batches)
+        batches.close()
+    total = Counter()
+    for block in read_log(log)[1]:
+        assert min(block.tokens.values()) >= 0 and sum(block.tokens.values()) == 8 * 32
+        total.update(block.tokens)
+        assert total == Counter(block.total_tokens)
+        if block.block == 11:
+            assert total == wanted
+    assert len(data.stages) == 2 and block.block == 12
 
 
 def test_a_second_epoch_of_the_new_plan_gives_everything():

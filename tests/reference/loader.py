@@ -7,7 +7,7 @@ written out here as the documentation says them.
 import math
 
 from curate.loader.order import pool_order
-from curate.loader.schedule import phases
+from curate.loader.schedule import first_passes, phases
 
 
 class Lane:
@@ -17,10 +17,8 @@ class Lane:
         ahead = phases(index, constants, number, number + 1)[0]
         self.ahead = [float(value) for value in ahead]
         self.weights = [float(value) for value in first_weights]
-        self.passes = [
-            value / weight if weight > 0 else math.inf
-            for value, weight in zip(self.ahead, self.weights, strict=True)
-        ]
+        passes = first_passes(index, constants, first_weights, number, number + 1)[0]
+        self.passes = [float(value) for value in passes]
         self.clock = 0.0
         self.documents = [self._documents(pool) for pool in range(len(self.orders))]
         self.open = [None] * len(self.orders)
@@ -42,10 +40,14 @@ class Lane:
                 self.passes[pool] = math.inf
         self.weights = [float(value) for value in new]
 
-    def take(self, most):
+    def take(self, most, held=()):
+        """The next piece; pools count what is `held` of them as served."""
         while True:
-            pool = min(range(len(self.passes)), key=lambda pool: (self.passes[pool], pool))
-            if self.passes[pool] == math.inf:
+            passes = list(self.passes)
+            for piece in held:
+                passes[piece[0]] += self.cost(piece)
+            pool = min(range(len(passes)), key=lambda pool: (passes[pool], pool))
+            if passes[pool] == math.inf:
                 return None
             if self.open[pool] is None:
                 doc = next(self.documents[pool], None)
@@ -56,10 +58,15 @@ class Lane:
             doc, offset = self.open[pool]
             tokens = self.read(doc)
             part = tokens[offset : offset + most]
-            self.clock = self.passes[pool]
-            self.passes[pool] += len(part) / self.weights[pool]
             self.open[pool] = None if offset + len(part) == len(tokens) else [doc, offset + len(part)]
             return (pool, doc, offset, part)
+
+    def cost(self, piece):
+        weight = self.weights[piece[0]]
+        return len(piece[3]) * (1.0 / weight) if weight > 0 else math.inf
+
+    def serve(self, piece):
+        self.passes[piece[0]] += self.cost(piece)
 
     def sequence(self):
         """Pieces of one sequence, with where each begins; None where it cannot be filled."""
@@ -69,22 +76,32 @@ class Lane:
                 piece = self.take(seq_len - at)
                 if piece is None:
                     return None
+                self.clock = self.passes[piece[0]]
+                self.serve(piece)
                 pieces.append((at, piece))
                 at += len(piece[3])
             return pieces
-        while len(self.buffer) < self.constants.pack_pieces and (piece := self.take(seq_len)):
+        while (
+            len(self.buffer) < self.constants.pack_pieces
+            and sum(len(piece[3]) for piece in self.buffer) < 8 * seq_len
+            and (piece := self.take(seq_len, self.buffer))
+        ):
             self.buffer.append(piece)
         if not self.buffer:
             return None
-        is_first = True
-        while fitting := [piece for piece in self.buffer if len(piece[3]) <= seq_len - at]:
-            piece = fitting[0]
-            if self.constants.packing == "best_fit" and not is_first:
-                piece = max(fitting, key=lambda piece: len(piece[3]))
-            is_first = False
+        if min(self.passes) < math.inf:
+            self.clock = min(self.passes)
+        due = min((self.passes[piece[0]], piece[0]) for piece in self.buffer)[1]
+        piece = next(piece for piece in self.buffer if piece[0] == due)
+        while piece is not None:
             self.buffer = [other for other in self.buffer if other is not piece]
+            self.serve(piece)
             pieces.append((at, piece))
             at += len(piece[3])
+            fitting = [piece for piece in self.buffer if len(piece[3]) <= seq_len - at]
+            piece = fitting[0] if fitting else None
+            if fitting and self.constants.packing == "best_fit":
+                piece = max(fitting, key=lambda piece: len(piece[3]))
         return pieces
 
 
