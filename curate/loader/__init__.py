@@ -4,7 +4,8 @@
 """
 
 from curate.loader.opening import Access, open
+from curate.loader.random_access import Documents, open_documents
 from curate.loader.settings import Constants
 from curate.loader.tokenizer import Tokenizer
 
-__all__ = ["Access", "Constants", "Tokenizer", "open"]
+__all__ = ["Access", "Constants", "Documents", "Tokenizer", "open", "open_documents"]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, StateError
 from curate.loader.batch import assemble
 from curate.loader.feeds import Feed, LocalFeed, Start, WorkerFeed, WorkerSettings
 from curate.loader.lanes import Sequences
@@ -59,6 +59,12 @@ class Data(TrainingRun, IterableDataset[Batch]):
                 for block, weights in self.seal_due():
                     feed.seal(block, weights)
                 parts = feed.next()
+                if parts[0].delta.step != self.step:
+                    raise StateError(
+                        f"this iterator gives step {parts[0].delta.step} next, but its data set is at step "
+                        f"{self.step}",
+                        hint="another iterator or load_state_dict moved it: iterate anew",
+                    )
                 if self.is_over(parts):
                     return
                 yield self._hand_out(parts)

@@ -1,13 +1,13 @@
-"""Trains a Hugging Face Trainer on the loader: its batches, its state beside each checkpoint, losses given back.
+"""Trains a Hugging Face Trainer on the loader: batches, state beside each checkpoint, losses given back.
 
     trainer = Trainer(model=model, args=arguments)         # without train_dataset
     attach(trainer, data.loader(num_workers=2))
     trainer.train(resume_from_checkpoint=...)
 
-A Trainer would share out an iterable data set among ranks once more, and skip batches on a resume by reading
-them. `attach` gives it the loader as it is instead, and sees that its arguments fit. Cost: nothing a step; with
-weights made of losses the loss is computed here, once, as the models do it. Not here: Accelerate without a
-Trainer, which needs nothing (docs/loader.md).
+A Trainer would share out an iterable data set among ranks once more, and skip batches on a resume by
+reading them. `attach` gives it the loader as it is instead, and sees that its arguments fit. Cost: nothing a
+step; with weights made of losses the loss is computed here, once, as the models do it. Not here: Accelerate
+without a Trainer, which needs nothing (docs/loader.md).
 """
 
 import os
@@ -42,16 +42,14 @@ def attach(
     loader: Loader,
     *,
     inputs: Mapping[str, str] = INPUTS,
-    resume_from: str | Path | None = None,
 ) -> "LoaderCallback":
     """Let a Trainer train on the loader, and save and load the loader's state with its own.
 
     Args:
         trainer: any Trainer that has no `train_dataset`.
         loader: of the same ranks.
-        inputs: what the model is given by what a batch calls it; `{"position_ids": "positions"}` may be added.
-        resume_from: checkpoint to resume from where it is neither in the Trainer's `output_dir` nor its
-            argument `resume_from_checkpoint`.
+        inputs: what the model is given beside `input_ids` and `labels`, by what a batch calls it, as
+            `{"position_ids": "positions"}`.
 
     Raises:
         ConfigError: an argument of the Trainer does not fit the loader; the hint says which to change.
@@ -62,8 +60,15 @@ def attach(
     if loader.data.needs_feedback:
         trainer.compute_loss_func = FeedbackLoss(trainer, loader, batches)
     trainer.get_train_dataloader = lambda: batches
-    callback = LoaderCallback(loader, resume_from=resume_from)
+    callback = LoaderCallback(loader)
     trainer.add_callback(callback)
+    train = trainer.train
+
+    def train_from(resume_from_checkpoint: Any = None, *args: Any, **settings: Any) -> Any:
+        callback.resume_from = resume_from_checkpoint
+        return train(resume_from_checkpoint, *args, **settings)
+
+    trainer.train = train_from
     return callback
 
 
@@ -121,7 +126,7 @@ class MicroBatches:
 
 
 class FeedbackLoss:
-    """Cross entropy of the next token, as causal models compute it; the losses are given back to the loader."""
+    """Cross entropy of the next token, as causal models compute it; gives the losses back to the loader."""
 
     def __init__(self, trainer: Any, loader: Loader, batches: MicroBatches) -> None:
         self._trainer, self._loader, self._batches = trainer, loader, batches
@@ -138,14 +143,17 @@ class FeedbackLoss:
             known = losses.detach().masked_fill(wanted == IGNORED, float("nan"))
             self._loader.feedback(sources, known, step=step)
         count = (wanted != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return losses.sum() / count
+        loss: torch.Tensor = losses.sum() / count
+        return loss
 
 
 class LoaderCallback(TrainerCallback):  # type: ignore[misc]
     """Saves the loader's state beside each checkpoint, and loads it where the Trainer resumes."""
 
-    def __init__(self, loader: Loader, *, resume_from: str | Path | None = None) -> None:
-        self._loader, self._resume_from = loader, resume_from
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.resume_from: Any = None
+        """Folder of the checkpoint to resume from; None is that of the step in the Trainer's `output_dir`."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the state of all ranks; every rank is here."""
@@ -166,7 +174,7 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
             if not path.is_file():
                 raise StateError(
                     f"the Trainer goes on with step {state.global_step}, but there is no {path}",
-                    hint="resume from a checkpoint that has one, or say where it is: attach(resume_from=...)",
+                    hint="resume from a checkpoint that has one, or say where it is: callback.resume_from",
                 )
             self._loader.load_state_dict(torch.load(path, weights_only=True))
         if self._loader.trained != state.global_step:
@@ -176,7 +184,7 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
             )
 
     def _checkpoint(self, args: Any, step: int) -> Path:
-        given = self._resume_from or args.resume_from_checkpoint
+        given = self.resume_from or args.resume_from_checkpoint
         if isinstance(given, str | os.PathLike) and Path(given).is_dir():
             return Path(given)
         return Path(args.output_dir) / f"checkpoint-{step}"

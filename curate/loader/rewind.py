@@ -1,9 +1,9 @@
 """The last steps that were handed out, so that a state can be of a step before them.
 
-Some training loops fetch a batch or more before they train on the one before (Accelerate, Lightning). A state
-then has to leave out what was fetched only. Before lanes move, the numbers that a step will change are kept, for
-a few steps. Cost: a copy of what a step touches, some hundred bytes a lane. Not here: the weights (weights.py),
-which stay sealed however far a state goes back.
+Some training loops fetch a batch or more before they train on the one before (Accelerate, Lightning). A
+state then has to leave out what was fetched only. Before lanes move, the numbers that a step will change are
+kept, for a few steps. Cost: a copy of what a step touches, some hundred bytes a lane. Not here: the weights
+(weights.py), which stay sealed however far a state goes back.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ KEPT_STEPS = 8
 
 
 def undo(arrays: LaneArrays, delta: Delta, first_lane: int) -> Delta:
-    """The delta that brings `arrays`, which begin with lane `first_lane`, back from where `delta` moves them."""
+    """The delta that brings arrays, the first of lane `first_lane`, back from where `delta` moves them."""
     start = delta.first_lane - first_lane
     lanes, pools = delta.touched[:, 0] + start, delta.touched[:, 1]
     stop = start + len(delta.clock)

@@ -1,10 +1,10 @@
 """Refuses what would share out or batch again a stream that is shared out and batched.
 
-Accelerate and the Trainer of Hugging Face take an iterable data set to be the same on every rank: they give each
-rank every n-th batch of it, or let rank 0 read for all. DataLoader collects several batches into one unless told
-otherwise. Each would train on other batches than asked, without a word. They do not say that they are there, so
-the calls that lead here are looked through: once an iteration, some microseconds. Not here: look-ahead, which
-`loader(look_ahead=...)` is for.
+Accelerate and the Trainer of Hugging Face take an iterable data set to be the same on every rank: they give
+each rank every n-th batch of it, or let rank 0 read for all. DataLoader collects several batches into one
+unless told otherwise. Each would train on other batches than asked, without a word. They do not say that they
+are there, so the calls that lead here are looked through: once an iteration, some microseconds. Not here:
+look-ahead, which `loader(look_ahead=...)` is for.
 """
 
 import sys
@@ -42,8 +42,8 @@ def _refuse_sharing(wrapper: Any, name: str) -> None:
         does = "split each rank's batches again" if name == SHARDS else "serve rank 0's batches to all"
         raise ConfigError(
             f"{name} of {num_processes} processes would {does}, but every rank has its own part already",
-            hint="iterate data.loader(num_workers=...) as it is: accelerator.prepare leaves it alone, with any "
-            "dispatch_batches and split_batches; for a Trainer use curate.loader.huggingface.attach",
+            hint="iterate data.loader(num_workers=...) as it is: accelerator.prepare leaves it alone, with "
+            "any dispatch_batches and split_batches; for a Trainer use curate.loader.huggingface.attach",
         )
 
 

@@ -100,7 +100,14 @@ def write_plan(corpus: Corpus, folder: Path, settings: Input) -> PlanFile:
     names = sorted({doc.pool for _, _, doc in corpus.docs()} | set(corpus.more_pools))
     pools = [_pool(name, corpus) for name in names]
     pq.write_table(pa.Table.from_pylist(pools, schema=POOLS_SCHEMA), folder / "pools.parquet")
-    header = {"format": FORMAT, "fingerprint": "f" * 32, "shards": entries, "edits": [], "totals": {}}
+    header = {
+        "format": FORMAT,
+        "fingerprint": "f" * 32,
+        "shards": entries,
+        "edits": [],
+        "totals": {},
+        "recipe": {},
+    }
     replace_json(folder / "plan.json", header)
     return PlanFile.open(folder)
 

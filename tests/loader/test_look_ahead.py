@@ -111,3 +111,18 @@ def test_a_data_loader_that_collects_batches_is_refused(num_workers):
         next(iter(loader))
     assert num_workers or "batch_size=None" in caught.value.hint
     same(next(iter(DataLoader(opened(), batch_size=None))), next(iter(opened())))
+
+
+def test_an_iterator_whose_data_set_was_moved_is_refused():
+    data = opened()
+    batches = iter(data)
+    list(islice(batches, 3))
+    state = data.state_dict()
+    list(islice(data, 2))
+    with pytest.raises(StateError, match="gives step 3 next, but its data set is at step 5"):
+        next(batches)
+    batches = iter(data)
+    next(batches)
+    data.load_state_dict(state)
+    with pytest.raises(StateError, match="gives step 6 next, but its data set is at step 3"):
+        next(batches)
