@@ -200,4 +200,14 @@ class Loader:
         self._is_over = True
 
 
-__all__ = ["Batch", "Data", "Loader"]
+class AllRanks:
+    """A loader whose state is that of all ranks, for libraries that save what one rank says (Accelerate).
+
+    All ranks must ask for the state, as they do where rank 0 is to write it.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.state_dict, self.load_state_dict = loader.full_state_dict, loader.load_state_dict
+
+
+__all__ = ["AllRanks", "Batch", "Data", "Loader"]

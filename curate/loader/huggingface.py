@@ -100,10 +100,11 @@ def _check(trainer: Any, loader: Loader) -> None:
             f"a loader has no length, so max_steps must be above 0: {args.max_steps}",
             hint="pass max_steps to TrainingArguments",
         )
-    if data.needs_feedback and trainer.compute_loss_func is not None:
+    own_loss = "compute_loss_func" if trainer.compute_loss_func is not None else "label_smoothing_factor"
+    if data.needs_feedback and (trainer.compute_loss_func is not None or args.label_smoothing_factor):
         raise ConfigError(
-            "the weights need losses, but the Trainer has a compute_loss_func of its own",
-            hint="leave compute_loss_func out, or choose weights that need no feedback",
+            f"the weights need losses as the loader computes them, but the Trainer has a {own_loss}",
+            hint=f"leave {own_loss} out, or choose weights that need no feedback",
         )
 
 
@@ -132,8 +133,17 @@ class FeedbackLoss:
         self._trainer, self._loader, self._batches = trainer, loader, batches
 
     def __call__(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """The sum of the losses over the tokens of all rounds of a step, or their mean."""
-        logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
+        """The sum of the losses over the tokens of all rounds of a step, or their mean.
+
+        Raises:
+            ConfigError: the model gives no logits.
+        """
+        logits = outputs.get("logits") if isinstance(outputs, Mapping) else outputs[0]
+        if logits is None:
+            raise ConfigError(
+                "the weights need losses, but the model gives no logits",
+                hint="turn use_liger_kernel off, or choose weights that need no feedback",
+            )
         wanted = labels[..., 1:].to(logits.device)
         losses = F.cross_entropy(
             logits[..., :-1, :].float().transpose(1, 2), wanted, ignore_index=IGNORED, reduction="none"
@@ -169,6 +179,11 @@ class LoaderCallback(TrainerCallback):  # type: ignore[misc]
         Raises:
             StateError: the checkpoint has none, or one of another step.
         """
+        if self._loader.trained != state.global_step == 0:
+            raise StateError(
+                f"the Trainer begins with step 0, but the loader goes on with step {self._loader.trained}",
+                hint="open the data anew, or resume with resume_from_checkpoint",
+            )
         if self._loader.trained != state.global_step:
             path = self._checkpoint(args, state.global_step) / STATE_FILE
             if not path.is_file():

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from curate.errors import ConfigError
 
 
-def wrapped(case):
+def wrapped(case, out):
     """Iterate what Accelerate makes of a DataLoader on several ranks."""
     import accelerate
 
@@ -24,11 +24,27 @@ def wrapped(case):
     data = opened(world=World())
     loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=int(case == "workers"))
     if case == "as it is":
-        loader = data.loader()
+        return unwrapped(accelerator, out)
     try:
         next(iter(accelerator.prepare(loader)))
     except ConfigError as exc:
         return str(exc)
+    return ""
+
+
+def unwrapped(accelerator, out):
+    """Take batches of the loader itself; Accelerate saves what rank 0 says."""
+    from curate.loader.data import AllRanks
+    from curate.loader.world import World
+    from tests.loader.interop import opened
+
+    data = opened("exp3", world=World())
+    loader = accelerator.prepare(data.loader())
+    accelerator.register_for_checkpointing(AllRanks(loader))
+    for batch in loader:
+        if batch["step"] == 3:
+            break
+    accelerator.save_state(f"{out}/state")
     return ""
 
 
@@ -61,7 +77,7 @@ def main(case, out, size, rank):
     if case == "trainer":
         said = trained(out)
     else:
-        said = {name: wrapped(name) for name in ("dispatch", "shard", "workers", "as it is")}
+        said = {name: wrapped(name, out) for name in ("dispatch", "shard", "workers", "as it is")}
     print(json.dumps(said))
     sys.stdout.flush()
     dist.barrier()

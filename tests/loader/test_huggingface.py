@@ -144,11 +144,28 @@ def test_arguments_that_do_not_fit_are_refused_with_the_one_to_change(tmp_path, 
 
 
 def test_a_loss_of_the_trainers_own_is_refused_with_a_mixer_that_needs_losses(tmp_path):
-    trainer = transformers.Trainer(
+    own = transformers.Trainer(
         model=model(), args=arguments(tmp_path), compute_loss_func=lambda *_, **__: torch.zeros(())
     )
-    with pytest.raises(ConfigError, match="compute_loss_func of its own"):
-        huggingface.attach(trainer, opened("exp3").loader())
+    with pytest.raises(ConfigError, match="the Trainer has a compute_loss_func"):
+        huggingface.attach(own, opened("exp3").loader())
+    smooth = transformers.Trainer(model=model(), args=arguments(tmp_path, label_smoothing_factor=0.1))
+    with pytest.raises(ConfigError, match="the Trainer has a label_smoothing_factor"):
+        huggingface.attach(smooth, opened("exp3").loader())
+    huggingface.attach(smooth, opened().loader())
+
+
+def test_a_model_without_logits_is_refused_with_a_mixer_that_needs_losses():
+    loss = huggingface.FeedbackLoss(None, opened("exp3").loader(), None)
+    with pytest.raises(ConfigError, match="the model gives no logits"):
+        loss({"loss": torch.zeros(())}, torch.zeros((1, 4), dtype=torch.int64))
+
+
+def test_a_new_training_on_a_used_loader_is_refused(tmp_path):
+    data = opened()
+    list(islice(data, 2))
+    with pytest.raises(StateError, match="begins with step 0, but the loader goes on with step 2"):
+        trained(tmp_path, data)
 
 
 def test_a_trainer_with_the_data_as_train_dataset_is_refused(tmp_path):
@@ -235,7 +252,7 @@ def run_ranks(tmp_path, case, size=2):
     return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
 
 
-def test_ranks_that_accelerate_would_share_out_again_are_refused(tmp_path):
+def test_ranks_that_accelerate_would_share_out_again_are_refused_and_keep_a_state_of_all(tmp_path):
     for said in run_ranks(tmp_path, "wrapped"):
         assert said == {
             "dispatch": "DataLoaderDispatcher of 2 processes would serve rank 0's batches to all, but every "
@@ -245,6 +262,11 @@ def test_ranks_that_accelerate_would_share_out_again_are_refused(tmp_path):
             "workers": said["shard"],
             "as it is": "",
         }
+    wanted, data = list(islice(opened("exp3"), 6)), opened("exp3")
+    state = torch.load(tmp_path / "state" / "custom_checkpoint_0.pkl", weights_only=True)
+    data.load_state_dict(state)
+    for mine, batch in zip(islice(data, 2), wanted[4:], strict=True):
+        same(mine, batch)
 
 
 @pytest.mark.slow
