@@ -171,7 +171,7 @@ def test_the_stub_has_exactly_the_names_of_the_extension() -> None:
 def test_no_source_file_is_ignored_by_git() -> None:
     sources = [
         str(path.relative_to(ROOT))
-        for folder in ("curate", "tests", "scripts", "rust_ext/src", "configs", "sample")
+        for folder in ("curate", "tests", "scripts", "examples", "rust_ext/src", "configs", "sample")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
     ]
@@ -199,7 +199,7 @@ def rust_code(source: str) -> str:
 
 
 def test_code_and_comments_are_ascii() -> None:
-    for folder in ("curate", "tests", "scripts", "benchmarks"):
+    for folder in ("curate", "tests", "scripts", "benchmarks", "examples"):
         for path in (ROOT / folder).rglob("*.py*"):
             if path.suffix in (".py", ".pyi"):
                 assert python_code(path.read_text("utf-8")).isascii(), f"{path} is not ASCII"
