@@ -11,7 +11,7 @@ from tests.loader.interop import INDEX, library, loss_of, opened
 
 TEXT = (Path(__file__).parents[2] / "docs" / "loader.md").read_text("utf-8")
 SNIPPETS = dict(
-    re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL)
+    re.findall(r"^### ([^\n]+)\n(?:(?!^#+ ).)*?```python\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL)
 )
 
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore")]
