@@ -52,6 +52,7 @@ class Data(TrainingRun, IterableDataset[Batch]):
         feed = self._feed(make_feed)
         try:
             while True:
+                self.write_log()
                 if self.is_swap_due():
                     feed.close()
                     self.swap()
@@ -71,6 +72,8 @@ class Data(TrainingRun, IterableDataset[Batch]):
         finally:
             feed.close()
             if self.log is not None:
+                if self.world.size == 1:  # several ranks may not end alike
+                    self.write_log()
                 self.log.close()
 
     def _feed(self, make_feed: Callable[[Start, WeightLog], Feed]) -> Feed:

@@ -93,6 +93,7 @@ class TrainingRun:
     def _enter_stage(self, first_block: int) -> None:
         """New lanes for the corpus, from a block on."""
         self._exhausted: set[int] = set()
+        self._is_line_due = False
         self.rewind = Rewind()
         constants, corpus = self.corpus.constants, self.corpus
         self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
@@ -188,14 +189,24 @@ class TrainingRun:
             part.delta.apply(self.arrays, self.lanes.start)
         self._report_exhausted(parts)
         self.step += 1
-        if self.log is not None and self.step % constants.block_steps == 0:
-            block = constants.block_of(self.step) - 1
-            sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
-            if self.world.can_sum:
-                sums = self.world.sum(sums)
-            if self.world.rank == 0:
-                began = constants.block_of(self.stages[-1].first_step)
-                self.log.write(self.corpus, block, self.mixing.log.of(block), sums, first_block=began)
+        self._is_line_due = self.step % constants.block_steps == 0
+
+    def write_log(self) -> None:
+        """Write the line of a block that was handed out, once the losses of its last step have come.
+
+        That is before the next step is handed out, alike on all ranks.
+        """
+        if self.log is None or not self._is_line_due:
+            return
+        self._is_line_due = False
+        constants = self.corpus.constants
+        block = constants.block_of(self.step) - 1
+        sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
+        if self.world.can_sum:
+            sums = self.world.sum(sums)
+        if self.world.rank == 0:
+            began = constants.block_of(self.stages[-1].first_step)
+            self.log.write(self.corpus, block, self.mixing.log.of(block), sums, first_block=began)
 
     def _report_exhausted(self, parts: list[Sequences]) -> None:
         """Say which pools have nothing left for a lane of this rank, once each."""
@@ -285,6 +296,8 @@ class TrainingRun:
         self.phases = phases(corpora[-1].index, self.corpus.constants, self.lanes.start, self.lanes.stop)
         self.pending = None
         self._exhausted = set()
+        is_boundary = self.step % self.corpus.constants.block_steps == 0
+        self._is_line_due = is_boundary and self.step != stages[-1].first_step
         if self.log is not None:
             self.log.close()
         if common["pending"] is not None:

@@ -1,6 +1,6 @@
 """The log of a run: what was asked of each pool and what it served, a line for each block of steps.
 
-The line of a block is written when its last step is handed out, by one rank. What a block served is the
+The line of a block is written before the step after it is handed out, by one rank. What a block served is the
 difference to the line before. Not here: the file (tokenlog.py).
 """
 

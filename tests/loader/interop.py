@@ -13,9 +13,9 @@ INDEX = FakeIndex({"a": RNG.integers(1, 40, 300), "b": RNG.integers(1, 200, 80),
 NAMES = ("input_ids", "labels", "positions", "source_id", "doc_spans")
 
 
-def opened(mixer="natural", *, world=None, **constants):
+def opened(mixer="natural", *, world=None, log=None, **constants):
     constants = {"block_steps": 2, **constants}
-    return Data(corpus(INDEX, **constants), make_mixer(mixer), world or World(0, 1))
+    return Data(corpus(INDEX, **constants), make_mixer(mixer), world or World(0, 1), log=log)
 
 
 def library(name):

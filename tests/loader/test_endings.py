@@ -1,5 +1,6 @@
 """However a training script ends, no process and no shared memory of the loader is left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -24,10 +25,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 
-def shared_memory():
-    return {entry.name for entry in Path("/dev/shm").iterdir()}
-
-
 def start(how, context):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("TOKENIZERS_PARALLELISM", None)
@@ -50,12 +47,19 @@ def is_alive(pid):
     return state != "Z"
 
 
-def nothing_is_left(pids, before):
+def nothing_is_left(said):
+    """Neither the workers, nor what the script and its workers shared, soon."""
+    assert said["step"] == 3 and len(said["workers"]) >= 2
+
+    def left():
+        return [pid for pid in said["workers"] if is_alive(pid)] + [
+            name for name in said["shared"] if Path(name).exists()
+        ]
+
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and (any(map(is_alive, pids)) or shared_memory() - before):
+    while time.monotonic() < deadline and left():
         time.sleep(0.1)
-    assert not [pid for pid in pids if is_alive(pid)]
-    assert shared_memory() <= before
+    assert left() == []
 
 
 ENDINGS = [
@@ -69,27 +73,25 @@ NOISE = ("Exception ignored", "leaked", "tokenizers", "resource_tracker", "termi
 
 @pytest.mark.parametrize(("how", "code", "error"), ENDINGS)
 def test_a_script_that_ends_leaves_nothing_behind(how, code, error):
-    before = shared_memory()
     process = start(how, "fork")
     out, errors = process.communicate(timeout=100)
     assert process.returncode == code, errors
     lines = out.splitlines()
-    step, *workers = map(int, lines[0].split())
-    assert step == 3 and len(workers) >= 2
     assert errors.strip().splitlines()[-1:] == [error] * bool(error)
     assert not [word for word in NOISE if word in errors], errors
     if how == "break":
         assert lines[1:] == ["left", "4 5"]
-    nothing_is_left(workers, before)
+    nothing_is_left(json.loads(lines[0]))
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 @pytest.mark.parametrize("to", ["group", "process"])
 def test_ctrl_c_ends_a_script_and_its_workers(context, to):
     """A terminal sends it to all processes; a scheduler to the first."""
-    before = shared_memory()
     process = start("wait", context)
-    _, *workers = map(int, process.stdout.readline().split())
+    said = json.loads(process.stdout.readline())
+    if context == "spawn":
+        assert said["shared"]  # semaphores have names there
     if to == "group":
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -97,7 +99,7 @@ def test_ctrl_c_ends_a_script_and_its_workers(context, to):
     _, errors = process.communicate(timeout=100)
     assert process.returncode == -signal.SIGINT, errors
     assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"
-    nothing_is_left(workers, before)
+    nothing_is_left(said)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections import deque
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from curate.errors import ConfigError, StateError
 from curate.loader.rewind import KEPT_STEPS
+from curate.loader.tokenlog import read_log
 from tests.loader.interop import loss_of, opened
 from tests.loader.ranks import same
 
@@ -126,3 +128,19 @@ def test_an_iterator_whose_data_set_was_moved_is_refused():
     data.load_state_dict(state)
     with pytest.raises(StateError, match="gives step 6 next, but its data set is at step 3"):
         next(batches)
+
+
+@pytest.mark.parametrize("block_steps", [1, 4])
+def test_the_log_has_the_losses_of_all_steps_of_a_block(tmp_path, block_steps):
+    """Each token's loss is the number of its step."""
+    data = opened("exp3", block_steps=block_steps, log=tmp_path / "run.jsonl")
+    served = np.zeros((3 * block_steps, 3))
+    for batch in islice(data, 3 * block_steps + 1):
+        data.feedback(batch["source_id"], float(batch["step"]), step=batch["step"])
+        if batch["step"] < len(served):
+            served[batch["step"]] = np.bincount(batch["source_id"].flatten().numpy(), minlength=3)
+    for block, line in enumerate(islice(read_log(tmp_path / "run.jsonl")[1], 3)):
+        steps = np.arange(block * block_steps, (block + 1) * block_steps)
+        for pool, tokens in zip("abc", served[steps].T, strict=True):
+            if tokens.sum():
+                assert line.loss[pool] == pytest.approx((steps * tokens).sum() / tokens.sum())
