@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.loader.feedback import NO_SOURCE
+from curate.loader.feedback import IGNORED, NO_SOURCE
 from curate.loader.lanes import Sequences
 
-IGNORED = -100
 ROW, START, LENGTH, SOURCE, DOCUMENT, BEGIN = range(6)
 """Columns of `doc_spans`: row of the batch, first place in it, tokens, pool, document, tokens before it."""
 

@@ -119,19 +119,27 @@ class Data(TrainingRun, IterableDataset[Batch]):
 
     # Weights
 
-    def feedback(self, source_id: Any, loss: Any, *, step: int | None = None) -> None:
+    def feedback(self, source_id: Any, loss: Any, *, labels: Any = None, step: int | None = None) -> None:
         """Give losses back; nothing happens for weights that need none.
 
         Args:
             source_id: `batch["source_id"]`, or a part of it.
             loss: of each token, each but the first of a row, each sequence, or one number.
+            labels: `batch["labels"]`, or the same part of it: where they are -100 the loss does not count.
+                Without them NaN does not, but 0, which cross entropy gives for such labels, does.
             step: `batch["step"]`; None is the batch that was handed out last.
+
+        Raises:
+            ConfigError: the shapes do not match, or the step was not handed out.
         """
         if not self._mixer.needs_feedback:
             return
-        block = self.corpus.constants.block_of(max(self.step - 1, 0) if step is None else step)
+        step = self.step - 1 if step is None else int(step)
+        if not 0 <= step < self.step:
+            raise ConfigError(f"feedback is for a step that was not handed out: {step}, next is {self.step}")
+        block = self.corpus.constants.block_of(step)
         if block >= self.mixing.log.sealed - self.corpus.constants.delay:
-            self._feedback.add(block, source_id, loss)
+            self._feedback.add(block, source_id, loss, labels)
 
     def set_weights(self, weights: Mapping[str, float] | None) -> int:
         """Use these weights instead of the mixer's; None gives them back to it. All ranks must call it alike.

@@ -17,6 +17,8 @@ MAX_LOSS = 10_000.0
 LOSS, COUNT = 0, 1
 NO_SOURCE = -1
 """Pool of padding."""
+IGNORED = -100
+"""Label of what no loss is of."""
 
 
 def open_blocks(block_steps: int, delay: int, in_flight: int) -> int:
@@ -30,18 +32,22 @@ class Feedback:
     def __init__(self, num_lanes: int, num_pools: int, num_blocks: int) -> None:
         self.sums = np.zeros((num_lanes, num_blocks, num_pools, 2), np.int64)
 
-    def add(self, block: int, source_id: Any, loss: Any) -> None:
+    def add(self, block: int, source_id: Any, loss: Any, labels: Any = None) -> None:
         """Add the losses of a batch or a part of it.
 
         Args:
             block: the block that the batch is of.
             source_id: pool of each token, [rows, seq_len]; or of each sequence, [rows].
             loss: of each token, or each but the first of a row, or of each sequence, or one for all.
+            labels: of the shape of `source_id`; where they are -100 the loss does not count.
 
         Raises:
             ConfigError: the shapes do not match.
         """
-        sources, losses = _aligned(_to_numpy(source_id), _to_numpy(loss))
+        pools_of = _to_numpy(source_id)
+        if labels is not None:
+            pools_of = np.where(_to_numpy(labels) == IGNORED, NO_SOURCE, pools_of)
+        sources, losses = _aligned(pools_of, _to_numpy(loss))
         known = (sources >= 0) & ~np.isnan(losses)
         pools = sources[known].astype(np.int64)
         if len(pools) and pools.max() >= self.sums.shape[2]:

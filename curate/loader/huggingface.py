@@ -21,8 +21,8 @@ import torch.nn.functional as F
 
 from curate.errors import ConfigError, MissingExtra, StateError
 from curate.files import atomic_file
-from curate.loader.batch import IGNORED
 from curate.loader.data import Loader
+from curate.loader.feedback import IGNORED
 
 try:
     from transformers import TrainerCallback

@@ -24,7 +24,7 @@ from curate.files import atomic_file, read_json
 from curate.schema import fingerprint
 from curate.shards.chunks import CHUNKS, Chunks
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "index.json"
 
 DTYPES: dict[str, npt.DTypeLike] = {

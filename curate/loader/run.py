@@ -216,7 +216,7 @@ class TrainingRun:
                     self._exhausted.add(pool)
                     name = self.corpus.names[pool]
                     _log.warning("pool %s is at its cap from step %d on", name, self.step)
-                    if self.log is not None:
+                    if self.log is not None and self.world.rank == 0:
                         self.log.note({"exhausted": name, "step": self.step})
 
     # State
@@ -300,6 +300,7 @@ class TrainingRun:
         self._is_line_due = is_boundary and self.step != stages[-1].first_step
         if self.log is not None:
             self.log.close()
+            self.log = RunLog(self.log.path, corpora[0], stages[0].plan)
         if common["pending"] is not None:
             self._wait_for(*common["pending"])
         self._follow_swaps()
@@ -310,7 +311,13 @@ class TrainingRun:
     def _wait_for(self, block: int, source: str) -> None:
         if self._opener is None:
             raise ConfigError("this data set was made without a way to open plans")
-        self.pending = (block, source, self._opener(source))
+        corpus = self._opener(source)
+        if corpus.tokenizer != self.corpus.tokenizer:
+            raise ConfigError(
+                f"the next plan has another tokenizer: {corpus.tokenizer} and {self.corpus.tokenizer}",
+                hint="pass tokenizer= to open",
+            )
+        self.pending = (block, source, corpus)
 
     def keep_part(self, worker: int, num_workers: int) -> None:
         """In a worker of another DataLoader: host its lanes, however often it begins or loads."""

@@ -1,4 +1,4 @@
-"""The state of a run as a dictionary: tensors of fixed shape for each lane, and one JSON text for the rest.
+"""The state of a run as a dictionary: bytes for each lane, and one JSON text for the rest.
 
 A distributed checkpoint of all ranks holds every lane under its own key, so another number of ranks finds
 those that it hosts. `torch.load` reads it with `weights_only`. Not here: what the numbers mean (state.py,
@@ -8,12 +8,12 @@ weights.py).
 import base64
 import json
 import logging
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from curate.errors import StateError
 from curate.loader.feedback import Feedback
@@ -38,20 +38,19 @@ def lane_key(lane: int) -> str:
     return f"lane_{lane:05d}"
 
 
-def lane_states(arrays: LaneArrays, feedback: Feedback, lanes: range) -> dict[str, Any]:
-    """Tensors of each lane."""
-    state = {}
-    for number, lane in enumerate(lanes):
-        parts = arrays.lane(number) | {SUMS: feedback.sums[number].copy()}
-        state[lane_key(lane)] = {name: torch.from_numpy(array) for name, array in parts.items()}
-    return state
+def lane_states(arrays: LaneArrays, feedback: Feedback, lanes: range) -> dict[str, bytes]:
+    """The arrays of each lane, packed."""
+    return {
+        lane_key(lane): pack(arrays.lane(number) | {SUMS: feedback.sums[number]})
+        for number, lane in enumerate(lanes)
+    }
 
 
 def load_lanes(arrays: LaneArrays, feedback: Feedback, lanes: range, state: Mapping[str, Any]) -> None:
-    """Take over the tensors of each lane.
+    """Take over the arrays of each lane.
 
     Raises:
-        StateError: a lane is missing, or of another shape.
+        StateError: a lane is missing, damaged, or of another shape.
     """
     for number, lane in enumerate(lanes):
         key = lane_key(lane)
@@ -60,7 +59,7 @@ def load_lanes(arrays: LaneArrays, feedback: Feedback, lanes: range, state: Mapp
                 f"the state has no {key}, which this rank hosts",
                 hint="save the states of all ranks (torch.distributed.checkpoint), or full_state_dict()",
             )
-        parts = {name: value.numpy() for name, value in state[key].items()}
+        parts = unpack(state[key], key)
         sums = parts.pop(SUMS, np.zeros(0))
         arrays.set_lane(number, parts, key)
         if sums.shape != feedback.sums[number].shape:
@@ -69,6 +68,30 @@ def load_lanes(arrays: LaneArrays, feedback: Feedback, lanes: range, state: Mapp
                 f"{feedback.sums[number].shape}"
             )
         feedback.sums[number] = sums
+
+
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Some arrays as one string of bytes: a JSON line that describes them, their numbers, a checksum."""
+    described = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    data = json.dumps(described).encode() + b"\n" + b"".join(array.tobytes() for array in arrays.values())
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def unpack(data: Any, name: str) -> dict[str, np.ndarray]:
+    """The arrays that were packed.
+
+    Raises:
+        StateError: these are no packed arrays, or they are damaged.
+    """
+    if not isinstance(data, bytes) or zlib.crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
+        raise StateError(f"the state of {name} is damaged")
+    line, _, numbers = data[:-4].partition(b"\n")
+    arrays, at = {}, 0
+    for key, (dtype, shape) in json.loads(line).items():
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        arrays[key] = np.frombuffer(numbers[at : at + size], dtype).reshape(shape)
+        at += size
+    return arrays
 
 
 def read_common(state: Mapping[str, Any]) -> dict[str, Any]:

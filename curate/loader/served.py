@@ -19,14 +19,13 @@ from curate.loader.tokenlog import LogBlock, LogHeader, TokenLog, read_log
 class RunLog:
     """Opens the log when the first line is due, so that ranks and processes that write none leave it alone.
 
-    Stages of the same pools go to one file; for others a new one is begun, `<name>.stage1.jsonl` and so on.
+    The header is of the first stage; later ones may have other pools.
     """
 
     def __init__(self, path: Path, corpus: Corpus, plan: str) -> None:
-        """The log of a run whose first plan is `plan`."""
-        self._path, self._names, self._plan = path, corpus.names, plan
+        """The log of a run that began with `corpus`, the plan `plan`."""
+        self.path, self._first, self._plan = path, corpus, plan
         self._log: ServedLog | None = None
-        self._stage = 0
         self._events: list[Any] = []
 
     def note(self, event: dict[str, Any]) -> None:
@@ -38,14 +37,10 @@ class RunLog:
 
         `sums` are tokens and documents of the stage so far, losses of the block and their counts, [pools, 4].
         """
-        if corpus.names != self._names:
-            self.close()
-            self._names, self._stage = corpus.names, self._stage + 1
         if self._log is None:
-            name = (
-                f"{self._path.stem}.stage{self._stage}{self._path.suffix}" if self._stage else self._path.name
-            )
-            self._log = ServedLog(self._path.with_name(name), corpus, self._plan, block, first_block)
+            constants = corpus.constants.model_dump(mode="json")
+            header = LogHeader(pools=tuple(self._first.names), settings=constants, plan=self._plan)
+            self._log = ServedLog(self.path, header, corpus, block, first_block)
         self._log.write(block, weights, sums[:, :2], sums[:, 2:], self._events)
         self._events = []
 
@@ -57,9 +52,11 @@ class RunLog:
 
 
 class ServedLog:
-    """Writes one file of the log of a run."""
+    """Writes the log of one stage of a run."""
 
-    def __init__(self, path: Path, corpus: Corpus, plan: str, next_block: int, first_block: int) -> None:
+    def __init__(
+        self, path: Path, header: LogHeader, corpus: Corpus, next_block: int, first_block: int
+    ) -> None:
         """Open the log to go on with `next_block`; lines from that block on are cut off.
 
         The lanes count anew from `first_block` on, where a stage began; the log goes on from the line before.
@@ -68,9 +65,6 @@ class ServedLog:
             StateError: the file is the log of another run.
         """
         self._corpus, self._names = corpus, corpus.names
-        header = LogHeader(
-            pools=tuple(self._names), settings=corpus.constants.model_dump(mode="json"), plan=plan
-        )
         self._log = TokenLog(path, header, next_block=next_block)
         self._earlier = np.zeros(len(self._names), np.int64)
         self._before = np.zeros((len(self._names), 2), np.int64)

@@ -197,16 +197,13 @@ class Replay(Static):
         self.first_steps, self.tables, self.end_step = list(first_steps), list(tables), end_step
 
     def begin(self, pools: Sequence[PoolSupply]) -> None:
-        """Bring the tables into the order of the pools; a pool of weight that is not here is an error."""
-        rows = []
-        for table in self.tables:
-            named = {name: weight for name, weight in table.items() if weight != 0 or name in self.names}
-            full = {**dict.fromkeys(self.names, 0.0), **named}
-            rows.append(by_pool(full, self.names, at="replay"))
-        self._rows = rows
+        """Nothing to do: tables are brought into the order of the pools when their step comes."""
 
     def weights(self, block: int, first_step: int, tokens_per_step: int) -> Floats:
-        """Give the weights of the logged block that the step is in, to the last bit."""
+        """Give the weights of the logged block that the step is in, to the last bit.
+
+        A pool of weight that is not here is an error.
+        """
         if self.end_step is not None and first_step >= self.end_step:
             raise ConfigError(
                 f"replay: the log ends before step {self.end_step}: {first_step}",
@@ -214,7 +211,9 @@ class Replay(Static):
             )
         if first_step < self.first_steps[0]:
             raise ConfigError(f"replay: the log begins at step {self.first_steps[0]}: {first_step}")
-        return np.array(self._rows[bisect_right(self.first_steps, first_step) - 1])
+        table = self.tables[bisect_right(self.first_steps, first_step) - 1]
+        named = {name: weight for name, weight in table.items() if weight != 0 or name in self.names}
+        return np.array(by_pool({**dict.fromkeys(self.names, 0.0), **named}, self.names, at="replay"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -55,7 +55,7 @@ def test_wrong_replays_are_named(tmp_path: Path) -> None:
             make_mixer(spec)  # type: ignore[arg-type]
     write(tmp_path / "log", 1)
     with pytest.raises(ConfigError, match="no pool is named 'code'; there are: 'web'"):
-        start(make_mixer({"replay": tmp_path / "log"}), ("web",))
+        start(make_mixer({"replay": tmp_path / "log"}), ("web",)).weights(0, 0, 1)
     with pytest.raises(FileNotFoundError):
         make_mixer({"replay": tmp_path / "none"})
 
