@@ -1,8 +1,9 @@
 """Packing pieces of documents into a sequence without cutting them.
 
 `best_fit` takes the largest piece that fits, again and again (Ding et al. 2024, arXiv:2404.10830, over a
-buffer instead of the whole corpus); `first_fit` goes through the buffer once. A sequence begins with the oldest
-piece of the pool that is due, so shares follow the weights and no piece waits for ever. Documents longer than a sequence come as pieces of a sequence and a rest.
+buffer instead of the whole corpus); `first_fit` goes through the buffer once. A sequence begins with the
+oldest piece of the pool that is due, so shares follow the weights and no piece waits for ever. Documents longer
+than a sequence come as pieces of a sequence and a rest.
 """
 
 import bisect
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from curate.loader.stream import Tokens
 
 
-@dataclass
+@dataclass(slots=True)
 class Piece:
     """Consecutive tokens of one document, at most a sequence."""
 
@@ -21,6 +22,7 @@ class Piece:
     offset: int
     """Where it begins in the document."""
     tokens: Tokens
+    num_tokens: int
     document: int
     """Position in the index."""
     total: int
@@ -29,11 +31,11 @@ class Piece:
     @property
     def ends(self) -> bool:
         """Whether the document ends with it."""
-        return self.offset + len(self.tokens) == self.total
+        return self.offset + self.num_tokens == self.total
 
     def numbers(self) -> tuple[int, ...]:
         """What a state has of it."""
-        return (self.pool, self.window, self.item, self.offset, len(self.tokens), self.total)
+        return (self.pool, self.window, self.item, self.offset, self.num_tokens, self.total)
 
 
 def pack(buffer: list[Piece], room: int, *, due: int, best: bool) -> list[Piece]:
@@ -41,7 +43,7 @@ def pack(buffer: list[Piece], room: int, *, due: int, best: bool) -> list[Piece]
 
     The oldest piece of the pool `due` comes first.
     """
-    lengths = [len(piece.tokens) for piece in buffer]
+    lengths = [piece.num_tokens for piece in buffer]
     first = next(number for number, piece in enumerate(buffer) if piece.pool == due)
     taken = (_best_fit if best else _first_fit)(lengths, first, room)
     pieces = [buffer[number] for number in taken]

@@ -6,18 +6,16 @@ ahead of its weight, however long a document is. First passes are spread over th
 order: lanes that start alike would choose alike, and pools whose weight is below one document in all that a
 lane serves would never come.
 
-When weights change, what a pool is ahead in tokens stays. Not here: who changes them (weights.py).
+When weights change, what a pool is ahead in tokens stays. Not here: who changes them (weights.py), the
+choice itself (lane.py).
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.loader.index import Index
 from curate.loader.order import key, stratified
 from curate.loader.settings import Constants
 from curate.loader.state import Floats, LaneArrays
-
-NO_POOL = -1
 
 
 def phases(index: Index, constants: Constants, first: int, stop: int) -> Floats:
@@ -39,9 +37,3 @@ def reweigh(arrays: LaneArrays, old: Floats, new: Floats, ahead: Floats) -> None
         tokens = np.where(old > 0, (arrays.passes - clock) * old, ahead)
         passes = clock + tokens / new
     arrays.passes[:] = np.where(arrays.done | (new <= 0), np.inf, passes)
-
-
-def choose(passes: npt.NDArray[np.float64]) -> int:
-    """The pool to serve next, or `NO_POOL`."""
-    pool = int(passes.argmin())
-    return pool if passes[pool] < np.inf else NO_POOL
