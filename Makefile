@@ -18,7 +18,7 @@ FUZZ_SEED ?= 1
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-slow fuzz check format demo bench wheel clean
+.PHONY: help build test test-slow fuzz check format demo peers-export bench wheel clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -91,6 +91,18 @@ $(PEERS)-dedup/.installed: benchmarks/peers-dedup.txt
 	$(PEERS)-dedup/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
 
+$(PEERS)-mds/.installed: benchmarks/peers-mds.txt
+	$(PYTHON) -m venv $(PEERS)-mds
+	$(PEERS)-mds/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+$(PEERS)-olmo/.installed: benchmarks/peers-olmo.txt
+	$(PYTHON) -m venv $(PEERS)-olmo
+	$(PEERS)-olmo/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+peers-export: $(PEERS)-mds/.installed $(PEERS)-olmo/.installed ## Make the environments that read exports back (10 GB).
+
 bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
 	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
 
@@ -98,6 +110,6 @@ wheel: build ## Build the wheel into dist/.
 	$(BIN)/maturin build --release --locked --quiet --out dist
 
 clean: ## Remove everything that was built, the environments included.
-	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext $(PEERS)-dedup dist rust_ext/target curate/_rust*.so
+	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext $(PEERS)-dedup $(PEERS)-mds $(PEERS)-olmo dist rust_ext/target curate/_rust*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,8 +2,9 @@
 
 Delivered shards, a folder for each source, are served by a small server of the S3 protocol on loopback that
 counts. A process of its own builds the index and reads blocks in the order of the loader: a random
-permutation of all blocks, a few in each call, cold caches. Amplification is all that the server sent (footers
-for the index included) over the bytes of text that were served; for all of an epoch, and for a tenth of it in
+permutation of all blocks, a few in each call, cold caches; then again with the blocks of about one row group
+beside each other, as small pools have several in each. Amplification is all that the server sent (footers for
+the index included) over the bytes of text that were served; for all of an epoch, and for a tenth of it in
 another process with an index of its own. The goal is at most 1.5. As zstd makes text a third, stored bytes
 are told beside it: bytes sent over the compressed bytes of the documents that were served. Memory is the peak
 of the process (VmHWM) less what it had before the first read.
@@ -38,6 +39,7 @@ sys.path.insert(0, str(ROOT))
 from curate.files import replace_json  # noqa: E402
 from curate.loader.building import build_index  # noqa: E402
 from curate.loader.delivered import open_delivered  # noqa: E402
+from curate.loader.index import Index  # noqa: E402
 from curate.loader.reading import Reader  # noqa: E402
 from curate.loader.sources import Rows, SourceShard  # noqa: E402
 from curate.pipeline.recipe import Output  # noqa: E402
@@ -114,6 +116,16 @@ def memory(field: str) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith(field)) / 1000
 
 
+def order_of(index: Index, *, runs: bool) -> np.ndarray:
+    """All blocks at random; with `runs` those of about one row group stay together."""
+    rng, keys = np.random.default_rng(0), []
+    for pool in index.pools:
+        length = -(-pool.num_blocks // max(pool.num_groups, 1)) if runs else 1
+        number = np.arange(pool.num_blocks) // max(length, 1)
+        keys.append(rng.random(pool.num_blocks)[number])
+    return np.argsort(np.concatenate(keys), kind="stable")
+
+
 def child(arguments: argparse.Namespace) -> None:
     """Build an index and read a share of its blocks in random order."""
     options = json.loads(arguments.child)
@@ -122,7 +134,7 @@ def child(arguments: argparse.Namespace) -> None:
     index = build_index(source, Path(options["index"]), num_lanes=NUM_LANES)
     index_s = time.perf_counter() - start
     reader = Reader(index, NoTokens(), memory_bytes=arguments.memory << 20)
-    order = np.random.default_rng(0).permutation(int(index.first_block[-1]))
+    order = order_of(index, runs=options["runs"])
     order = order[: max(1, int(len(order) * options["share"]))]
     before, start, num_docs = memory("VmRSS"), time.perf_counter(), 0
     for blocks in np.array_split(order, -(-len(order) // BLOCKS_PER_CALL)):
@@ -144,10 +156,10 @@ def child(arguments: argparse.Namespace) -> None:
     print(json.dumps(found))
 
 
-def read_share(folder: Path, share: float, memory_mb: int) -> dict[str, Any]:
+def read_share(folder: Path, share: float, memory_mb: int, *, runs: bool = False) -> dict[str, Any]:
     """Read a share of an epoch in a process of its own; what it says, and the bytes that the server sent."""
     with serve(folder) as store, tempfile.TemporaryDirectory() as index:
-        options = {"storage": store.options, "index": index, "share": share}
+        options = {"storage": store.options, "index": index, "share": share, "runs": runs}
         command = [sys.executable, __file__, "--child", json.dumps(options), "--memory", str(memory_mb)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         found: dict[str, Any] = json.loads(done.stdout)
@@ -265,7 +277,9 @@ def main() -> int:
             compare_groups(folder, texts, num_bytes // 5, arguments.memory)
         deliver(folder / "bucket" / "shards", texts, num_bytes, DEFAULT_GROUP)
         for share, what in ((1.0, "an epoch"), (0.1, "a tenth of an epoch")):
-            report_share(f"loader reads {what}", read_share(folder, share, arguments.memory))
+            for runs, how in ((False, "blocks at random"), (True, "runs at random")):
+                found = read_share(folder, share, arguments.memory, runs=runs)
+                report_share(f"loader reads {what}, {how}", found)
         time_index(folder, 2 * 10**6 if arguments.quick else 2 * 10**7)
     return 0
 

@@ -13,7 +13,18 @@ import types as _types
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from curate.api import dedup, explain, measure, open_run, plan, run, train_classifier, verify, write
+    from curate.api import (
+        dedup,
+        explain,
+        export,
+        measure,
+        open_run,
+        plan,
+        run,
+        train_classifier,
+        verify,
+        write,
+    )
     from curate.errors import ConfigError, CurateError, DataError, MissingExtra, StateError
     from curate.pipeline import OpenRun, Recipe, load_recipe
 
@@ -21,6 +32,7 @@ _NAMES = {
     "curate.api": (
         "dedup",
         "explain",
+        "export",
         "measure",
         "open_run",
         "plan",
@@ -44,6 +56,7 @@ __all__ = [
     "StateError",
     "dedup",
     "explain",
+    "export",
     "load_recipe",
     "measure",
     "open_run",
@@ -56,7 +69,7 @@ __all__ = [
 
 
 class _Package(_types.ModuleType):
-    """This package: `dedup` and `measure` are verbs here, and the folders of that name do not hide them."""
+    """This package: `dedup`, `export`, `measure` are verbs here; folders of that name do not hide them."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, _types.ModuleType)):

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from curate import pipeline
+from curate.config import build
+from curate.export import Export, Exported
+from curate.export import export as export_files
 from curate.pipeline import OpenRun, TrainedModel, open_run
 from curate.report.explain import Explanation
 from curate.report.fromrun import explain_documents, write_report
@@ -14,7 +17,18 @@ from curate.runs import Verify
 
 Source = str | Path | dict[str, Any]
 
-__all__ = ["dedup", "explain", "measure", "open_run", "plan", "run", "train_classifier", "verify", "write"]
+__all__ = [
+    "dedup",
+    "explain",
+    "export",
+    "measure",
+    "open_run",
+    "plan",
+    "run",
+    "train_classifier",
+    "verify",
+    "write",
+]
 
 
 def _session(
@@ -115,6 +129,32 @@ def train_classifier(
         num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
     )
     return pipeline.train_classifier(pipeline.load_training(source, overrides=overrides), limits=limits)
+
+
+def export(
+    run_dir: str | Path,
+    *,
+    output: str | Path,
+    to: str,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+    **settings: Any,
+) -> Exported:
+    """Write the kept documents of a run as files of `megatron`, `olmo`, `mds` or `hf`.
+
+    An export that is there is found; one that was killed goes on. `settings` are the fields of
+    `curate.export.Export`, such as `tokenizer`, `pools` and `seq_len`.
+
+    Raises:
+        ConfigError: a setting is wrong: an unknown pool, no tokenizer, a vocabulary out of `dtype`.
+        DataError: a shard is not what the plan was made of.
+        StateError: the run has no plan, or the folder holds something else.
+    """
+    limits = pipeline.Limits(
+        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    asked = build(Export, {"to": to, **settings})
+    return export_files(open_run(run_dir, limits=limits), Path(output), asked)
 
 
 def explain(run_dir: str | Path, document: str) -> list[Explanation]:

@@ -27,7 +27,8 @@ LAYERS = (
     ("measure", "filters", "dedup", "decontaminate", "models", "laws"),
     ("selection",),
     ("pipeline", "profile", "runners"),
-    ("loader", "export", "report"),
+    ("loader", "report"),
+    ("export",),
     ("api", "cli"),
     ("__main__",),
 )

@@ -41,8 +41,13 @@ def open_run(run_dir: Path, relocate: list[str] | None = None) -> "OpenRun":
     """Open a run; `relocate` are OLD=NEW, for shards that have moved."""
     from curate import pipeline
 
+    return pipeline.open_run(run_dir, relocate=read_places(relocate))
+
+
+def read_places(relocate: list[str] | None) -> dict[str, str]:
+    """Read the OLD=NEW of `--relocate`."""
     places = [pair.partition("=") for pair in relocate or []]
     for old, _, new in places:
         if not (old and new):
             raise ConfigError(f"--relocate is OLD=NEW: {old or new}")
-    return pipeline.open_run(run_dir, relocate={old: new for old, _, new in places})
+    return {old: new for old, _, new in places}

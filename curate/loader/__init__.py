@@ -3,7 +3,7 @@
 `open` is the way in; it needs the extra `torch`, importing this package does not.
 """
 
-from curate.loader.opening import Access, open  # noqa: A004
+from curate.loader.opening import Access, open
 from curate.loader.settings import Constants
 from curate.loader.tokenizer import Tokenizer
 

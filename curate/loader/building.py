@@ -9,7 +9,7 @@ processes that build the same index one wins, and all use it. Cost: ten million 
 """
 
 import contextlib
-import errno
+import itertools
 import os
 import shutil
 import time
@@ -24,10 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ConfigError, DataError
-from curate.files import make_dirs, naming_errors, sync_dir, to_json
+from curate.files import make_dirs, sync_dir, to_json
 from curate.loader.cutting import cut
 from curate.loader.index import DTYPES, FORMAT, HEADER, Index, IndexShard, Pool, group_numbers
 from curate.loader.sources import Rows, Source
+from curate.loader.tables import Tables
 from curate.schema import fingerprint
 
 BLOCKS_PER_LANE = 8
@@ -97,7 +98,7 @@ class _Builder:
     def __init__(self, source: Source, path: Path, settings: dict[str, Any], content: str) -> None:
         self.source, self.path, self.settings, self.content = source, path, settings, content
         self.is_tokens = any(shard.format == "tokens" for shard in source.shards)
-        self.sizes: dict[str, int] = {}
+        self.tables = Tables(path)
         fields = [("shard", "<u4"), ("row", "<u4"), ("pool", "<u4"), ("tokens", "<u4"), ("repeats", "<u2")]
         fields += [("start", "<u8")] * self.is_tokens + [("order", "<u8")] * settings["ordered"]
         self.record = np.dtype(fields)
@@ -129,8 +130,8 @@ class _Builder:
         numbers = range(len(self.source.shards))
         self.num_groups: list[int] = []
         with (
-            self._create("groups") as groups,
-            self._create("group_rows") as rows,
+            self.tables.create("groups") as groups,
+            self.tables.create("group_rows") as rows,
             ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="footers") as pool,
         ):
             for found in pool.map(self.source.chunks, numbers):
@@ -139,18 +140,18 @@ class _Builder:
                 ends = np.cumsum(found["num_rows"], dtype=np.int64)
                 rows.write((ends - found["num_rows"]).astype("<u4").tobytes())
         self.first_group = np.concatenate([[0], np.cumsum(self.num_groups)]).astype(np.int64)
-        self._close("groups", int(self.first_group[-1]))
-        self._close("group_rows", int(self.first_group[-1]))
+        self.tables.note("groups", int(self.first_group[-1]))
+        self.tables.note("group_rows", int(self.first_group[-1]))
 
     # Documents
 
     def _spill(self) -> None:
         """Write the documents as they come, and count."""
         with contextlib.ExitStack() as stack:
-            docs = stack.enter_context(self._create("_docs"))
+            docs = stack.enter_context(self.tables.create("_docs"))
             if self.source.has_edits:
-                counts = stack.enter_context(self._create("_span_counts"))
-                spans = stack.enter_context(self._create("_spans"))
+                counts = stack.enter_context(self.tables.create("_span_counts"))
+                spans = stack.enter_context(self.tables.create("_spans"))
             for rows in self.source.rows():
                 self._count(rows)
                 self._write_docs(docs, rows)
@@ -194,18 +195,21 @@ class _Builder:
     def _fill(self) -> None:
         """Put every document into its place: by pool, then as they came."""
         names = ["shard", "row", "tokens", "repeats"]
-        tables = {name: self._new_table(name, DTYPES[name]) for name in names}
+        tables = {name: self.tables.new(name, DTYPES[name], self.num_docs) for name in names}
         if self.is_tokens:
-            tables["start"] = self._new_table("token_starts", "<u8")
+            tables["start"] = self.tables.new("token_starts", "<u8", self.num_docs)
         if self.settings["ordered"]:
-            tables["order"] = self._new_table("_order", "<u8")
-        came = self._new_table("_came", "<i8") if self.source.has_edits else None
+            tables["order"] = self.tables.new("_order", "<u8", self.num_docs)
+        came = self.tables.new("_came", "<i8", self.num_docs) if self.source.has_edits else None
         cursor = self.first_doc[:-1].copy()
-        spilled = self._map("_docs", self.record, self.num_docs)
+        spilled = self.tables.map("_docs", self.record, self.num_docs)
         for first in range(0, self.num_docs, CHUNK_DOCS):
             records = np.array(spilled[first : first + CHUNK_DOCS])
             rank = self.rank[records["pool"]]
-            order = np.argsort(rank, kind="stable")
+            short = (
+                rank.astype(np.uint16) if len(cursor) <= 1 << 16 else rank
+            )  # numbers of 16 bits sort faster
+            order = np.argsort(short, kind="stable")
             counts = np.bincount(rank, minlength=len(cursor))
             before = np.cumsum(counts) - counts
             places = np.arange(len(records)) + np.repeat(cursor - before, counts)
@@ -219,25 +223,25 @@ class _Builder:
         """Sort each pool by the plan's order; ties stay as they came."""
         columns = [("shard", "<u4"), ("row", "<u4"), ("tokens", "<u4"), ("repeats", "<u2")]
         columns += [("token_starts", "<u8")] * self.is_tokens + [("_came", "<i8")] * self.source.has_edits
-        keys = self._map("_order", "<u8", self.num_docs)
+        keys = self.tables.map("_order", "<u8", self.num_docs)
         for start, stop in zip(self.first_doc[:-1].tolist(), self.first_doc[1:].tolist(), strict=True):
             own = keys[start:stop]
             if (own[1:] >= own[:-1]).all():
                 continue
             order = np.argsort(own, kind="stable")
             for name, dtype in columns:
-                table = self._map(name, dtype, self.num_docs, mode="r+")
+                table = self.tables.map(name, dtype, self.num_docs, mode="r+")
                 table[start:stop] = table[start:stop][order]
 
     def _write_spans(self) -> None:
         """Put the edits into the order of the documents."""
-        came = self._map("_came", "<i8", self.num_docs)
-        counts = self._map("_span_counts", "<u4", self.num_docs)
+        came = self.tables.map("_came", "<i8", self.num_docs)
+        counts = self.tables.map("_span_counts", "<u4", self.num_docs)
         total = int(np.sum(counts, dtype=np.int64))
-        found = self._map("_spans", "<u4", 2 * total).reshape(-1, 2)
+        found = self.tables.map("_spans", "<u4", 2 * total).reshape(-1, 2)
         source_starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        starts = self._new_table("span_starts", "<i8", self.num_docs + 1)
-        with self._create("spans") as output:
+        starts = self.tables.new("span_starts", "<i8", self.num_docs + 1)
+        with self.tables.create("spans") as output:
             for first in range(0, self.num_docs, CHUNK_DOCS // 8):
                 docs = came[first : first + CHUNK_DOCS // 8]
                 own = counts[docs].astype(np.int64)
@@ -245,14 +249,14 @@ class _Builder:
                 places = np.arange(ends[-1]) + np.repeat(source_starts[docs] - (ends - own), own)
                 output.write(found[places].tobytes())
                 starts[first + 1 : first + 1 + len(docs)] = starts[first] + ends
-        self._close("spans", 2 * total)
+        self.tables.note("spans", 2 * total)
 
     # Blocks
 
     def _cut_all(self) -> list[int]:
         """Cut the documents of every pool; the number of blocks of each."""
         per_pool = []
-        with self._create("block_starts") as output:
+        with self.tables.create("block_starts") as output:
             for pool, name in enumerate(self.names):
                 num_blocks = 0
                 for starts in self._cut_pool(pool):
@@ -262,13 +266,13 @@ class _Builder:
                     raise AssertionError(f"pool {name} has documents and no blocks")
                 per_pool.append(num_blocks)
             output.write(np.array([self.num_docs], "<i8").tobytes())
-        self._close("block_starts", sum(per_pool) + 1)
+        self.tables.note("block_starts", sum(per_pool) + 1)
         return per_pool
 
     def _cut_pool(self, pool: int) -> Iterator[Ints]:
         fair = int(self.unique[pool]) // (BLOCKS_PER_LANE * self.settings["num_lanes"])
         target = max(1, min(self.settings["block_tokens"], fair))
-        tokens = self._map("tokens", "<u4", self.num_docs)
+        tokens = self.tables.map("tokens", "<u4", self.num_docs)
         start, stop = int(self.first_doc[pool]), int(self.first_doc[pool + 1])
         size = max(CHUNK_DOCS, 4 * target)
         while start < stop:
@@ -281,24 +285,25 @@ class _Builder:
         """Places where a row group ends and another begins, the first included."""
         if self.settings["ordered"]:
             return np.zeros(1, np.int64)
-        groups = self._groups_of(start, stop)
+        groups = self._groups_at(slice(start, stop))
         return np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1])
 
-    def _groups_of(self, start: int, stop: int) -> Ints:
-        shards = np.array(self._map("shard", "<u4", self.num_docs)[start:stop])
+    def _groups_at(self, docs: Ints | slice) -> Ints:
+        """Row groups of documents, among those of all shards; a file of tokens is one."""
+        shards = np.array(self.tables.map("shard", "<u4", self.num_docs)[docs])
         if self.is_tokens:
             return shards.astype(np.int64)
-        rows = np.array(self._map("row", "<u4", self.num_docs)[start:stop])
-        starts = self._map("group_rows", "<u4", self.sizes["group_rows"])
+        rows = np.array(self.tables.map("row", "<u4", self.num_docs)[docs])
+        starts = self.tables.map("group_rows", "<u4", self.tables.sizes["group_rows"])
         return group_numbers(shards, rows, self.first_group, starts)
 
     def _write_group_blocks(self) -> None:
         """List the blocks of each row group; a block of an ordered index may be of several."""
-        starts = np.array(self._map("block_starts", "<i8", self.sizes["block_starts"]))
+        starts = np.array(self.tables.map("block_starts", "<i8", self.tables.sizes["block_starts"]))
         found = [np.zeros(0, np.uint64)]
         for first in range(0, self.num_docs, CHUNK_DOCS):
             stop = min(first + CHUNK_DOCS, self.num_docs)
-            groups = self._groups_of(first, stop)
+            groups = self._groups_at(slice(first, stop))
             blocks = np.searchsorted(starts, np.arange(first, stop), side="right") - 1
             pairs = groups.astype(np.uint64) << np.uint64(32) | blocks.astype(np.uint64)
             found.append(pairs[np.diff(pairs, prepend=np.uint64((1 << 64) - 1)) != 0])
@@ -310,38 +315,19 @@ class _Builder:
             ("group_blocks", pairs & np.uint64((1 << 32) - 1)),
             ("group_block_starts", bounds),
         ):
-            with self._create(name) as output:
+            with self.tables.create(name) as output:
                 output.write(values.astype(DTYPES[name]).tobytes())
-            self._close(name, len(values))
+            self.tables.note(name, len(values))
 
-    # Files
-
-    @contextlib.contextmanager
-    def _create(self, name: str) -> Iterator[BinaryIO]:
-        path = self.path / f"{name}.bin"
-        with naming_errors(path), path.open("wb") as handle:
-            yield handle
-
-    def _close(self, name: str, size: int) -> None:
-        """Note how many items a table has."""
-        self.sizes[name] = size
-
-    def _new_table(self, name: str, dtype: npt.DTypeLike, size: int | None = None) -> Any:
-        """A table to be filled, of zeros; scratch begins with `_`."""
-        size = self.num_docs if size is None else size
-        path, num_bytes = self.path / f"{name}.bin", size * np.dtype(dtype).itemsize
-        with naming_errors(path), path.open("wb") as handle:
-            _allocate(handle, num_bytes)
-        if not name.startswith("_"):
-            self._close(name, size)
-        return self._map(name, dtype, size, mode="r+")
-
-    def _map(self, name: str, dtype: npt.DTypeLike, size: int, *, mode: Any = "r") -> Any:
-        return (
-            np.memmap(self.path / f"{name}.bin", dtype, mode=mode, shape=(size,))
-            if size
-            else np.zeros(0, dtype)
-        )
+    def _count_groups(self, blocks: list[int]) -> list[int]:
+        """Row groups in which the blocks of each pool begin."""
+        starts = np.array(self.tables.map("block_starts", "<i8", self.tables.sizes["block_starts"]))
+        bounds = np.concatenate([[0], np.cumsum(blocks)]).tolist()
+        found = []
+        for first, stop in itertools.pairwise(bounds):
+            groups = self._groups_at(starts[first:stop])
+            found.append(int(np.count_nonzero(np.diff(groups))) + 1 if len(groups) else 0)
+        return found
 
     def _write_header(self, blocks: list[int]) -> None:
         shards = [
@@ -356,6 +342,7 @@ class _Builder:
             )
             for shard, num_groups in zip(self.source.shards, self.num_groups, strict=True)
         ]
+        groups = self._count_groups(blocks)
         pools = [
             Pool(
                 name=name,
@@ -363,6 +350,7 @@ class _Builder:
                 num_tokens=int(self.tokens[pool]),
                 num_unique_tokens=int(self.unique[pool]),
                 num_blocks=blocks[pool],
+                num_groups=groups[pool],
                 num_levels=int(self.levels[pool]),
                 cap=self.source.caps.get(name),
             )
@@ -376,24 +364,13 @@ class _Builder:
             "max_line_bytes": self.source.max_line_bytes,
             "shards": [asdict(shard) for shard in shards],
             "pools": [asdict(pool) for pool in pools],
-            "files": self.sizes,
+            "files": self.tables.sizes,
         }
-        for path in (*(self.path / f"{name}.bin" for name in self.sizes), self.path / HEADER):
-            if path.name == HEADER:
-                path.write_bytes(to_json(header))
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-
-
-def _allocate(handle: BinaryIO, num_bytes: int) -> None:
-    """Take the room of a file: a full disk is an error here, not a bus error at a write to its map."""
-    if num_bytes:
-        try:
-            os.posix_fallocate(handle.fileno(), 0, num_bytes)
-        except OSError as exc:
-            if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            handle.truncate(num_bytes)  # some file systems do not take room before it is written
+        self.tables.sync()
+        with (self.path / HEADER).open("xb") as handle:
+            handle.write(to_json(header))
+            handle.flush()
+            os.fsync(handle.fileno())
 
 
 def _write_removed(counts: BinaryIO, spans: BinaryIO, rows: Rows) -> None:

@@ -1,12 +1,12 @@
 """What lanes have served of an index, and what that leaves of another: how a plan follows one in mid-epoch.
 
 Model-aware selection moves to the next plan while documents of the last one are partly served. A document
-counts as served once its first token was; the rest of it is not served after the change. What counts is, pool
-by pool, the epoch that is not over for every lane. In its first epoch the new plan gives each document as often
-as it repeats it, less what was served; from the second on as it says.
+counts as served once its first token was; the rest of it is not served after the change. What counts is,
+pool by pool, the epoch that is not over for every lane. In its first epoch the new plan gives each document
+as often as it repeats it, less what was served; from the second on as it says.
 
-Cost: a pass over the documents of both plans, 10 bytes a document while it works. Not here: when plans change
-(data.py).
+Cost: a pass over the documents of both plans, 10 bytes a document while it works. Not here: when plans
+change (data.py).
 """
 
 import numpy as np
@@ -26,6 +26,8 @@ def served_counts(index: Index, constants: Constants, cursor: Ints, pieces: Ints
     """How often each document of the index was served in the current epoch of its pool.
 
     Args:
+        index: the documents.
+        constants: of the run.
         cursor: of all lanes, [lanes, pools, 3].
         pieces: of all lanes, which the packers hold and have not served, [lanes, pieces, 5].
     """

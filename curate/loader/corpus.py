@@ -41,4 +41,4 @@ class Corpus:
     def natural(self) -> Floats:
         """Share of each pool in the planned tokens."""
         tokens = np.array([pool.num_tokens for pool in self.index.pools], np.float64)
-        return tokens / max(tokens.sum(), 1.0)
+        return np.asarray(tokens / max(tokens.sum(), 1.0))

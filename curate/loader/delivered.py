@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from curate.errors import ConfigError, DataError
 from curate.loader.sources import NO_CAP, Rows, SourceShard, locate_chunks
-from curate.pipeline.deliver import REPEATS
+from curate.pipeline.kept import REPEATS
 from curate.pipeline.output import MANIFEST, OutputFolder
 from curate.pipeline.split import as_text, value_of
 from curate.selection.candidates import ALL, NO_POOL

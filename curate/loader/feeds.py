@@ -141,7 +141,7 @@ class WorkerFeed:
     def next(self) -> list[Sequences]:
         """One item of each worker, checked to be of one step."""
         parts = []
-        for worker in range(self._num_workers):
+        for _ in range(self._num_workers):
             try:
                 tokens, part = next(self._items)
             except RuntimeError as exc:

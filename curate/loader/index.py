@@ -54,6 +54,9 @@ class Pool:
     """Of one epoch: tokens times repeats."""
     num_unique_tokens: int
     num_blocks: int
+    num_groups: int
+    """Row groups in which its blocks begin. Blocks of one have consecutive numbers: who reads about
+    `num_blocks / num_groups` blocks soon after each other reads it once."""
     num_levels: int
     """How often the document that is repeated most is served in an epoch; 0 without documents."""
     cap: float | None
@@ -98,12 +101,17 @@ class Index:
                 hint="delete it: it is built anew",
             )
         self._header: dict[str, Any] = header
-        self.fingerprint: str = header["fingerprint"]
-        """Of what was opened; what is left does not change it."""
-        self.pools = tuple(Pool(**pool) for pool in header["pools"])
-        self.shards = tuple(IndexShard(**shard) for shard in header["shards"])
-        self.text: str = header["text"]
-        self.max_line_bytes: int = header["max_line_bytes"]
+        try:
+            self.fingerprint: str = header["fingerprint"]
+            """Of what was opened; what is left does not change it."""
+            self.pools = tuple(Pool(**pool) for pool in header["pools"])
+            self.shards = tuple(IndexShard(**shard) for shard in header["shards"])
+            self.text: str = header["text"]
+            self.max_line_bytes: int = header["max_line_bytes"]
+        except (KeyError, TypeError) as exc:
+            raise StateError(
+                f"{self.path / HEADER} is damaged: {exc}", hint="delete the index: it is built anew"
+            ) from exc
         self.first_block = np.concatenate([[0], np.cumsum([pool.num_blocks for pool in self.pools])])
         self.first_group = np.concatenate([[0], np.cumsum([shard.num_groups for shard in self.shards])])
 
@@ -302,4 +310,5 @@ def concatenated_ranges(starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int
     """The numbers from each start to before its stop, one range after another."""
     sizes = stops - starts
     ends = np.cumsum(sizes)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+    offsets: npt.NDArray[np.int64] = np.repeat(starts - ends + sizes, sizes)
+    return offsets + np.arange(len(offsets))

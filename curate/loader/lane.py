@@ -1,8 +1,7 @@
-"""One lane while a process works on it: its numbers as plain Python ones, which single steps are quick with.
+"""One lane while a process works on it: its numbers as plain Python ones, which steps are quick with.
 
-The pool whose pass is least is at the top of a heap, ties by name. Cost: about 3 us for a piece of a document,
-however many pools there are; arrays of a few numbers would take ten times that. Not here: how pieces become
-sequences (lanes.py), reading (stream.py).
+The pool whose pass is least is at the top of a heap, ties by name. Cost: about 4 us for a piece,
+however many pools there are. Not here: how pieces become sequences (lanes.py), reading (stream.py).
 """
 
 from collections.abc import Callable

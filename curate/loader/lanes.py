@@ -17,10 +17,10 @@ from curate.loader.index import Index
 from curate.loader.lane import Lane, heap_of
 from curate.loader.order import Ints, pool_order
 from curate.loader.packing import Piece, pack
-from curate.loader.schedule import phases, reweigh
+from curate.loader.schedule import first_passes, phases, reweigh
 from curate.loader.settings import Constants
 from curate.loader.state import EMPTY, Delta, Floats, LaneArrays
-from curate.loader.stream import Chunks, Reads, Stream
+from curate.loader.stream import Chunks, Reads, Stream, Tokens
 
 PACK_SEQUENCES = 8
 """Sequences' worth of tokens that a lane's packer holds, about."""
@@ -32,9 +32,9 @@ SPAN = 6
 class Sequences:
     """What some lanes give in one step: tokens [rows, seq_len], and the spans of documents in them."""
 
-    tokens: Ints
+    tokens: Tokens
     spans: Ints
-    """A row for each span: row of the batch, start, length, pool, document (position in the index), offset."""
+    """For each span row of the batch, start, length, pool, document (position in the index), offset."""
     delta: Delta
 
 
@@ -44,7 +44,8 @@ def new_lanes(index: Index, constants: Constants, weights: Floats, first: int, s
     arrays = LaneArrays.new(stop - first, len(index.pools), num_pieces)
     for pool in range(len(index.pools)):
         arrays.done[:, pool] = pool_order(index, constants, pool).is_empty(np.arange(first, stop))
-    reweigh(arrays, np.zeros_like(weights), weights, phases(index, constants, first, stop))
+    passes = first_passes(index, constants, weights, first, stop)
+    arrays.passes[:] = np.where(arrays.done, np.inf, passes)
     return arrays
 
 
@@ -156,7 +157,7 @@ class Lanes:
         return True
 
     def _fit(self, lane: Lane, row: int, out: Ints, spans: list[int]) -> bool:
-        """Fill a sequence with whole pieces of the lane's buffer: one of the pool that is due, then what fits."""
+        """Fill a sequence with whole pieces of the buffer: one of the pool that is due, then what fits."""
         buffer, constants, passes = self._fill_buffer(lane), self._constants, lane.passes
         if not buffer:
             return False
@@ -183,12 +184,12 @@ class Lanes:
             passes[piece.pool] += piece.num_tokens * costs[piece.pool]
         heap = heap_of(passes)
         while len(buffer) < constants.pack_pieces and held < PACK_SEQUENCES * constants.seq_len:
-            piece = lane.take(heap, constants.seq_len)
-            if piece is None:
+            taken = lane.take(heap, constants.seq_len)
+            if taken is None:
                 break
-            buffer.append(piece)
-            held += piece.num_tokens
-            heapreplace(heap, (heap[0][0] + piece.num_tokens * costs[piece.pool], piece.pool))
+            buffer.append(taken)
+            held += taken.num_tokens
+            heapreplace(heap, (heap[0][0] + taken.num_tokens * costs[taken.pool], taken.pool))
         return buffer
 
 

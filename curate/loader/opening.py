@@ -72,7 +72,7 @@ class Access:
         return Path(home) / "curate" / "loader"
 
 
-def open(  # noqa: A001  # over: the one call that says a training's data
+def open(  # over: the one call that says a training's data
     what: Any,
     *,
     seq_len: int,
@@ -122,16 +122,17 @@ def open(  # noqa: A001  # over: the one call that says a training's data
         tokenizer = Tokenizer.open(tokenizer)
     opener = partial(open_corpus, tokenizer=tokenizer, constants=settings, access=access or Access())
     source = source_name(what)
-    return Data(
+    data = Data(
         opener(what),
         make_mixer(mixer),
         World(rank, world_size, group),
         source=source,
         opener=opener,
-        read_threads=read_threads,
         log=None if log is None else Path(log),
         swaps=swaps_of(mixer),
     )
+    data.read_threads = read_threads
+    return data
 
 
 def _constants(values: dict[str, Any]) -> Constants:

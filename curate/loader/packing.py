@@ -2,8 +2,8 @@
 
 `best_fit` takes the largest piece that fits, again and again (Ding et al. 2024, arXiv:2404.10830, over a
 buffer instead of the whole corpus); `first_fit` goes through the buffer once. A sequence begins with the
-oldest piece of the pool that is due, so shares follow the weights and no piece waits for ever. Documents longer
-than a sequence come as pieces of a sequence and a rest.
+oldest piece of the pool that is due, so shares follow the weights and no piece waits for ever. Documents
+longer than a sequence come as pieces of a sequence and a rest.
 """
 
 import bisect

@@ -70,7 +70,7 @@ class Reader:
         Args:
             index: The documents.
             tokenizer: Makes tokens of texts; None for an index of token files.
-            memory_bytes: Bytes of texts that are kept.
+            memory_bytes: What kept texts may take of the memory of a process; half of it are texts.
             cache_dir: Folder of a cache of remote shards, which processes of a machine share; None is none.
             cache_bytes: Most bytes of that cache.
             num_threads: Remote row groups that are fetched at the same time.

@@ -58,7 +58,7 @@ def load_lanes(arrays: LaneArrays, feedback: Feedback, lanes: range, state: Mapp
         if key not in state:
             raise StateError(
                 f"the state has no {key}, which this rank hosts",
-                hint="save the states of all ranks, as torch.distributed.checkpoint does, or full_state_dict()",
+                hint="save the states of all ranks (torch.distributed.checkpoint), or full_state_dict()",
             )
         parts = {name: value.numpy() for name, value in state[key].items()}
         sums = parts.pop(SUMS, np.zeros(0))

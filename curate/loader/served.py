@@ -16,8 +16,45 @@ from curate.loader.state import DOCS, TOKENS, Floats, Ints
 from curate.loader.tokenlog import LogBlock, LogHeader, TokenLog, read_log
 
 
+class RunLog:
+    """Opens the log when the first line is due, so that ranks and processes that write none leave it alone.
+
+    Stages of the same pools go to one file; for others a new one is begun, `<name>.stage1.jsonl` and so on.
+    """
+
+    def __init__(self, path: Path, corpus: Corpus, plan: str) -> None:
+        """The log of a run whose first plan is `plan`."""
+        self._path, self._names, self._plan = path, corpus.names, plan
+        self._log: ServedLog | None = None
+        self._stage = 0
+        self._events: list[Any] = []
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Add an event to the next line."""
+        self._events.append(event)
+
+    def write(self, corpus: Corpus, block: int, weights: Floats, sums: Ints) -> None:
+        """Add the line of a block; `sums` are tokens, documents, losses and their counts, [pools, 4]."""
+        if corpus.names != self._names:
+            self.close()
+            self._names, self._stage = corpus.names, self._stage + 1
+        if self._log is None:
+            name = (
+                f"{self._path.stem}.stage{self._stage}{self._path.suffix}" if self._stage else self._path.name
+            )
+            self._log = ServedLog(self._path.with_name(name), corpus, self._plan, block)
+        self._log.write(block, weights, sums[:, :2], sums[:, 2:], self._events)
+        self._events = []
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
 class ServedLog:
-    """Writes the log of one stage of a run."""
+    """Writes one file of the log of a run."""
 
     def __init__(self, path: Path, corpus: Corpus, plan: str, next_block: int) -> None:
         """Open the log to go on with `next_block`; lines from that block on are cut off.

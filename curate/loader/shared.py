@@ -29,11 +29,11 @@ class SharedLog:
 
     def __init__(self, num_pools: int, num_blocks: int, num_workers: int) -> None:
         """Make room for `num_blocks` blocks."""
-        self._values = torch.zeros((num_blocks, num_pools), dtype=torch.float64).share_memory_()
-        self._slots = torch.full((num_blocks, 2), -1, dtype=torch.int64).share_memory_()
-        self._reading = torch.full((max(num_workers, 1),), NO_SHARD, dtype=torch.int64).share_memory_()
+        self._values = _shared(torch.zeros((num_blocks, num_pools), dtype=torch.float64))
+        self._slots = _shared(torch.full((num_blocks, 2), -1, dtype=torch.int64))
+        self._reading = _shared(torch.full((max(num_workers, 1),), NO_SHARD, dtype=torch.int64))
 
-        self._is_closed = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._is_closed = _shared(torch.zeros(1, dtype=torch.int64))
 
     def close(self) -> None:
         """Let workers that wait end."""
@@ -62,7 +62,7 @@ class SharedLog:
 
     def reading_of(self, worker: int) -> np.ndarray:
         """One number, which says to all processes what shard a worker reads."""
-        return self._reading[worker : worker + 1].numpy()  # type: ignore[no-any-return]
+        return self._reading[worker : worker + 1].numpy()
 
     def reading(self, worker: int) -> int:
         """The shard that a worker read last, or `NO_SHARD`."""
@@ -94,7 +94,7 @@ class WaitingLog:
             if time.monotonic() - start > self._timeout_s:
                 raise StateError(
                     f"no weights for block {block} within {self._timeout_s:g} s",
-                    hint="the training loop stopped taking batches; raise seal_timeout_s if it may pause so long",
+                    hint="the training loop takes no batches; raise seal_timeout_s if it may pause so long",
                 )
             time.sleep(POLL_S)
         self._log.blocks[block] = weights
@@ -104,3 +104,9 @@ class WaitingLog:
 
 def _checksum(block: int, weights: np.ndarray) -> int:
     return zlib.crc32(weights.tobytes(), block & 0xFFFFFFFF)
+
+
+def _shared(tensor: torch.Tensor) -> torch.Tensor:
+    """Move a tensor to memory that child processes see."""
+    tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return tensor

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.errors import ConfigError, DataError
-from curate.pipeline.deliver import spans_of
+from curate.pipeline.kept import spans_of
 from curate.pipeline.openrun import OpenRun, moved
 from curate.pipeline.planfile import PlanFile
 from curate.pipeline.session import Session
@@ -67,17 +67,37 @@ class Rows:
 class Source(Protocol):
     """Documents to be served."""
 
-    content: list[Any]
-    """What decides the documents and their order: JSON values; not where files lie."""
-    shards: Sequence[SourceShard]
-    pool_names: list[str]
-    """By code; complete when `rows` is through."""
-    caps: Mapping[str, float | None]
-    """How many epochs of a pool there may be at most, where something says so."""
-    text: str
-    storage_options: dict[str, str]
-    max_line_bytes: int
-    has_edits: bool
+    @property
+    def content(self) -> list[Any]:
+        """What decides the documents and their order: JSON values; not where files lie."""
+
+    @property
+    def shards(self) -> Sequence[SourceShard]:
+        """The shards, in key order."""
+
+    @property
+    def pool_names(self) -> list[str]:
+        """Names by code; complete when `rows` is through."""
+
+    @property
+    def caps(self) -> Mapping[str, float | None]:
+        """How often a token of a pool may be served at most, on average, where something says so."""
+
+    @property
+    def text(self) -> str:
+        """Column of the text."""
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """How to reach remote shards."""
+
+    @property
+    def max_line_bytes(self) -> int:
+        """Longest line of a JSONL shard."""
+
+    @property
+    def has_edits(self) -> bool:
+        """Whether texts are read through edits."""
 
     def chunks(self, shard: int) -> Chunks:
         """Where the text of each row group lies; none in files of tokens."""

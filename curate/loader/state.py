@@ -1,4 +1,4 @@
-"""Where lanes stand: arrays of a few numbers for each lane and pool, and the changes that a step makes to them.
+"""Where lanes stand: a few numbers for each lane and pool, and the changes that a step makes to them.
 
 A worker moves its lanes ahead; with every step it sends what changed, and the main process applies that to
 its own copy when it hands the step out. So the copy describes what was handed out, never what was prefetched.

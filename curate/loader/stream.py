@@ -102,9 +102,9 @@ class Stream:
         return None
 
     def chunk_at(self, window: int, item: int) -> Chunk | None:
-        """The chunk that holds a place, or, if no document is there, the next one; None where none is left."""
+        """The chunk of a place, or, if no document is there, of the next one; None where none is left."""
         chunk = self._chunk
-        if chunk is not None and window == chunk.window and chunk.first <= item < chunk.stop:
+        if chunk is not None and chunk.window == window and chunk.first <= item < chunk.stop:
             return chunk
         place = self.settle(window, item)
         if place is None:

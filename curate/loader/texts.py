@@ -1,10 +1,10 @@
 """Texts of blocks: row groups are fetched by exact ranges, decoded once, and what was decoded is kept.
 
-A row group that holds documents of several blocks is decoded for all of them, as far as memory goes. Half of
-the memory is for blocks that were asked for, the one used longest ago goes first; the other half for those
-that were decoded beside them. Beyond that come the bytes of the row groups that are being fetched and one
-that is being decoded, for each thread that reads. Remote ranges are fetched by a few threads ahead of
-decoding.
+A row group that holds documents of several blocks is decoded for all of them, as far as memory goes. A
+quarter of the memory is for blocks that were asked for, the one used longest ago goes first; a quarter for
+those that were decoded beside them; the rest is what allocators hold beside texts of all sizes, which was
+measured to be nearly as much. Row groups that are being fetched take at most an eighth, or one row group, for
+each thread that reads. Remote ranges are fetched by a few threads ahead of decoding.
 
 One object belongs to one process; threads share it, and a row group that one of them loads is waited for by
 the others. Cost: decoding at about 400 MB/s and core. Not here: tokens (reading.py), ranges on disk
@@ -118,8 +118,8 @@ class BlockTexts:
     ) -> None:
         """`on_shard` is told the position of a shard before it is read, and -1 afterwards."""
         self.index, self.cache, self.stats, self.on_shard = index, cache, stats, on_shard
-        self._used, self._ahead = _Memory(memory_bytes // 2), _Memory(memory_bytes // 2)
-        self._fetch_bytes = max(memory_bytes // 4, 1)
+        self._used, self._ahead = _Memory(memory_bytes // 4), _Memory(memory_bytes // 4)
+        self._fetch_bytes = max(memory_bytes // 8, 1)
         self._lock = threading.Lock()
         self._loading: dict[int, threading.Event] = {}
         self._files: OrderedDict[int, RangeFile] = OrderedDict()

@@ -1,12 +1,12 @@
 """Weights of the pools, sealed block by block: what a lane may rely on, and what replays a run.
 
-A block is B steps. Feedback of block b decides the weights of block b + D, which are sealed just before step
-(b + D) * B - A is handed out: workers may then be A batches ahead and never wait, and since (D - 1) * B >= A
-all batches of block b were handed out by then. Feedback that has not come counts as none. What is sealed never
-changes, so the log of the weights and the index give every batch again, without a model.
+A block is B steps. Feedback of block b decides the weights of block b + D, which are sealed just before
+step (b + D) * B - A is handed out: workers may then be A batches ahead and never wait, and since (D - 1) *
+B >= A all batches of block b were handed out by then. Feedback that has not come counts as none. What is
+sealed never changes, so the log of the weights and the index give every batch again, without a model.
 
-Sums over ranks are of 64-bit integers, so they do not depend on who hosts which lane. Not here: the rules that
-make weights of losses (curate.selection).
+Sums over ranks are of 64-bit integers, so they do not depend on who hosts which lane. Not here: the rules
+that make weights of losses (curate.selection).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Mixing:
     def __init__(  # over: what weights are made of
         self, constants: Constants, mixer: Mixer, names: Sequence[str], allowed: Floats, *, sealed: int = 0
     ) -> None:
-        """Start after `sealed` blocks; `allowed` are tokens that each pool may give, infinite without a cap."""
+        """Start after `sealed` blocks; `allowed` are the tokens that each pool may give, or infinite."""
         self.log = WeightLog(sealed=sealed)
         self.mixer = mixer
         self._constants, self._names, self._allowed = constants, list(names), allowed
@@ -102,7 +102,7 @@ class Mixing:
         return total
 
     def set(self, weights: Mapping[str, float] | None) -> int:
-        """Use these weights from the first block on that is not sealed, and return it; None: the mixer's again.
+        """Use these weights from the first block that is not sealed, and return it; None: the mixer's.
 
         Raises:
             ConfigError: an unknown pool, a negative or infinite weight, or no weight above 0.
@@ -139,7 +139,8 @@ class Mixing:
         for block, weights in blocks.items():
             if len(weights) != len(self._names):
                 raise StateError(
-                    f"the weights of block {block} are of {len(weights)} pools, this run has {len(self._names)}"
+                    f"the weights of block {block} are of {len(weights)} pools, this run has "
+                    f"{len(self._names)}"
                 )
         self.log = WeightLog(blocks, int(state["sealed"]))
         self._set = None if state["set"] is None else np.array(state["set"], np.float64)
@@ -157,7 +158,7 @@ def weight_array(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
         raise ConfigError(f"the weight of pool {wrong[0]} must be finite and at least 0: {weights[wrong[0]]}")
     if not values.sum() > 0:
         raise ConfigError(f"no weight is above 0: {dict(weights)}")
-    return values / values.sum()
+    return np.asarray(values / values.sum())
 
 
 Gather = Callable[[Ints], Ints]

@@ -45,7 +45,7 @@ class World:
             return values
         tensor = torch.from_numpy(np.ascontiguousarray(values, np.int64).copy())
         dist.all_reduce(tensor, op=dist.ReduceOp.SUM, group=self._group)
-        return tensor.numpy()  # type: ignore[no-any-return]
+        return tensor.numpy()
 
     def check_same(self, what: str, number: int) -> None:
         """See that a number of 63 bits is the same on all ranks.

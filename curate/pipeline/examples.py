@@ -21,7 +21,7 @@ from curate.files import hash_file
 from curate.filters.expression import check_expression, parse_expression, prepare
 from curate.models.drawing import POOL, Batch
 from curate.models.settings import PREFIX, FileSource, RunSource, ShardSource, Source, TrainClassifier
-from curate.pipeline.deliver import SPANS_TYPE
+from curate.pipeline.kept import SPANS_TYPE
 from curate.pipeline.openrun import OpenRun, open_run
 from curate.pipeline.session import PieceEntry
 from curate.pipeline.transform import SPANS

@@ -20,10 +20,12 @@ from curate.pipeline.limits import Limits
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.output import OutputFolder
 from curate.pipeline.planfile import PlanFile
+from curate.pipeline.progress import Progress
 from curate.pipeline.quarantine import num_quarantined
 from curate.pipeline.recipe import load_recipe
 from curate.pipeline.resolve import dedup_stages, open_facts
 from curate.pipeline.session import Session
+from curate.pipeline.stopping import Stop
 from curate.pipeline.verify import verify_run
 from curate.pipeline.write import output_folders
 from curate.runs import Verify
@@ -198,7 +200,12 @@ def _describe_error(mode: str, error: float | None) -> str:
 
 
 def open_run(
-    path: str | Path, *, limits: Limits | None = None, relocate: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    limits: Limits | None = None,
+    relocate: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> OpenRun:
     """Open the run in a folder; `relocate` names folders or URLs of shards that moved: old to new.
 
@@ -219,7 +226,7 @@ def open_run(
     for old, new in (relocate or {}).items():
         values["input"] = _relocated(values["input"], old, new)
     recipe = load_recipe(values)
-    run = OpenRun(Session(recipe, limits=limits, read_only=True))
+    run = OpenRun(Session(recipe, limits=limits, progress=progress, read_only=True, stop=stop))
     run.relocated = dict(relocate or {})
     return run
 

@@ -236,6 +236,9 @@ def test_settings_out_of_bounds_and_damaged_indexes_are_refused(tmp_path: Path) 
     (index.path / "index.json").write_text(header.replace('"format":1', '"format":9'))
     with pytest.raises(StateError, match="index format 9"):
         Index(index.path)
+    (index.path / "index.json").write_text(header.replace('"pools":', '"pool":'))
+    with pytest.raises(StateError, match="is damaged: 'pools'"):
+        Index(index.path)
 
 
 def test_a_plan_that_keeps_nothing_has_an_empty_index(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Any sequence of steps, saves, loads on other topologies, feedback, weights and plans gives the same batches."""
+"""Any mix of steps, saves, loads on other topologies, feedback, weights and plans gives the same batches."""
 
 import io
 from pathlib import Path

@@ -1,6 +1,8 @@
 """Shards over the S3 protocol: the ranges that are read, the cache on disk, forks."""
 
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from curate.loader.building import build_index
 from curate.loader.delivered import open_delivered
 from curate.loader.index import Index
 from curate.loader.reading import Reader
-from curate.shards import ShardWriter
+from curate.shards import ShardWriter, storage
 from tests.loader.corpus import ByteTokenizer
 from tests.loader.store import Store
 from tests.loader.test_reading import split
@@ -116,6 +118,75 @@ def test_a_small_cache_gives_the_same_answers(store: Store, tmp_path: Path) -> N
         held = [path.stat().st_size for path in (tmp_path / "cache").rglob("*") if path.is_file()]
         assert sum(held) <= 60_000 + 8
     assert reader.stats.bytes_read > 0
+
+
+def test_lost_connections_are_survived_until_all_are_lost(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "FIRST_PAUSE_S", 0.01)
+    values = texts(200)
+    index = remote_index(store, tmp_path, values)
+    store.num_failures = 3
+    assert all_texts(index, Reader(index, ByteTokenizer())) == values
+    assert store.num_failures == 0
+    store.num_failures = 10_000
+    with pytest.raises(OSError, match=r"cannot read s3://corpus/out/source=.*\(5 attempts\)"):
+        Reader(index, ByteTokenizer()).read(np.arange(index.num_docs))
+    store.num_failures = 0
+
+
+READ_ALL = """
+import sys
+from pathlib import Path
+import numpy as np
+from curate.loader.index import Index
+from curate.loader.reading import Reader
+from tests.loader.test_remote import NoTokens, peak
+
+index = Index(Path(sys.argv[1]))
+reader = Reader(index, NoTokens(), memory_bytes=int(sys.argv[2]))
+reader.read(np.arange(0, index.num_docs, 500))
+before = peak()
+for docs in np.array_split(np.random.default_rng(0).permutation(index.num_docs), 300):
+    reader.read(docs)
+assert reader.stats.groups_read > 300
+print(peak() - before)
+"""
+
+
+class NoTokens:
+    """One token for a document."""
+
+    def encode(self, values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(values), np.uint32), np.arange(len(values) + 1)
+
+
+def peak() -> int:
+    """Most bytes of memory that this process had."""
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_process_stays_within_the_memory_given(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = np.array([f"{number:x}" for number in rng.integers(0, 1 << 40, 3000)])
+    files = []
+    table = pa.table(
+        {"text": pa.array([" ".join(rng.choice(words, 300)) for _ in range(20_000)], pa.large_string())}
+    )
+    with ShardWriter(tmp_path / "out", table.schema) as writer:
+        writer.write(table)
+        files = writer.close()
+    assert table.nbytes > 60 << 20
+    records = [
+        {"name": one.name, "num_rows": one.num_rows, "size_bytes": one.size_bytes, "blake3": one.blake3}
+        for one in files
+    ]
+    replace_json(tmp_path / "out" / "_manifest.json", {"format": 1, "plan": "p", "files": records})
+    index = build_index(open_delivered(str(tmp_path / "out")), tmp_path / "index", num_lanes=1)
+    command = [sys.executable, "-c", READ_ALL, str(index.path), str(16 << 20)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert int(done.stdout) < 24 << 20
 
 
 def test_changed_and_missing_objects_are_named(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ written out here as the documentation says them.
 import math
 
 from curate.loader.order import pool_order
-from curate.loader.schedule import phases
+from curate.loader.schedule import first_passes, phases
 
 
 class Lane:
@@ -17,10 +17,8 @@ class Lane:
         ahead = phases(index, constants, number, number + 1)[0]
         self.ahead = [float(value) for value in ahead]
         self.weights = [float(value) for value in first_weights]
-        self.passes = [
-            value / weight if weight > 0 else math.inf
-            for value, weight in zip(self.ahead, self.weights, strict=True)
-        ]
+        passes = first_passes(index, constants, first_weights, number, number + 1)[0]
+        self.passes = [float(value) for value in passes]
         self.clock = 0.0
         self.documents = [self._documents(pool) for pool in range(len(self.orders))]
         self.open = [None] * len(self.orders)

@@ -1,0 +1,293 @@
+"""Where a rank stands in a run: its lanes, the sealed weights, the stages, and how all that is saved.
+
+Everything here happens at the step that is handed out, alike on all ranks. Not here: where sequences come
+from (feeds.py), batches (data.py).
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import get_worker_info
+
+from curate.errors import ConfigError, DataError, StateError
+from curate.loader import saved
+from curate.loader.corpus import Corpus
+from curate.loader.feedback import Feedback, open_blocks
+from curate.loader.lanes import Sequences, new_lanes
+from curate.loader.schedule import phases, reweigh
+from curate.loader.served import RunLog
+from curate.loader.stages import Opener, Stage, restore, succeed
+from curate.loader.state import TOKENS, Floats, LaneArrays
+from curate.loader.weights import Mixing
+from curate.loader.world import World, share
+from curate.schema import fingerprint
+from curate.selection.mixer import Mixer
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingRun:
+    """The part of a run that one rank hosts."""
+
+    def __init__(  # over: what a run is made of
+        self,
+        corpus: Corpus,
+        mixer: Mixer,
+        world: World,
+        *,
+        source: str = "",
+        opener: Opener | None = None,
+        log: Path | None = None,
+        swaps: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            corpus: what is served.
+            source: the name by which `opener` opens it again.
+            opener: opens plans by their names.
+            mixer: gives the weights.
+            world: the ranks that share the lanes.
+            log: file that gets a line for each block of steps.
+            swaps: first steps and sources of plans to move to, as a log has them.
+
+        Raises:
+            ConfigError: the lanes cannot be shared out, or the mixer needs sums that cannot be made.
+        """
+        self.world, self._mixer, self._opener, self._swaps = world, mixer, opener, list(swaps)
+        self.log = None if log is None else RunLog(log, corpus, corpus.index.fingerprint)
+        if not any(pool.num_tokens for pool in corpus.index.pools):
+            raise ConfigError(f"there are no documents to serve: {source or 'every pool is empty'}")
+        self.lanes = world.lanes(corpus.constants)
+        self.corpora = [corpus]
+        self.stages = [Stage(source, corpus.index.fingerprint, 0)]
+        self.pending: tuple[int, str, Corpus] | None = None
+        capped = bool(np.isfinite(corpus.allowed).any())
+        if (mixer.needs_feedback or capped) and not world.can_sum:
+            raise ConfigError(
+                "these weights need sums over all ranks, but rank and world_size were given without a group",
+                hint="start torch.distributed first, or pass group=",
+            )
+        self.step = 0
+        self._feedback = self._no_feedback(len(corpus.names))
+        mixer.start(corpus.index.pools, corpus.natural)
+        self._enter_stage(0)
+        self._follow_swaps()
+
+    @property
+    def corpus(self) -> Corpus:
+        """What the current stage serves."""
+        return self.corpora[-1]
+
+    def _no_feedback(self, num_pools: int) -> Feedback:
+        constants = self.corpus.constants
+        num_blocks = open_blocks(constants.block_steps, constants.delay, constants.max_in_flight)
+        return Feedback(len(self.lanes), num_pools, num_blocks)
+
+    def _enter_stage(self, first_block: int) -> None:
+        """New lanes for the corpus, from a block on."""
+        self._exhausted: set[int] = set()
+        constants, corpus = self.corpus.constants, self.corpus
+        self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
+        self.arrays = LaneArrays.new(len(self.lanes), len(corpus.names), 0)
+        self.seal_due()
+        first, stop = self.lanes.start, self.lanes.stop
+        self.phases = phases(corpus.index, constants, first, stop)
+        self.arrays = new_lanes(corpus.index, constants, self.mixing.log.of(first_block), first, stop)
+
+    # Moving ahead
+
+    def seal_due(self) -> list[tuple[int, Floats]]:
+        """Seal every block that is due before this step is handed out, but none of the next plan."""
+        constants, sealed = self.corpus.constants, []
+        while self.mixing.due(self.step) and (
+            self.pending is None or self.mixing.log.sealed < self.pending[0]
+        ):
+            block = self.mixing.log.sealed
+            decides = max(block - constants.delay, 0)
+            served = self.arrays.served[:, :, TOKENS].sum(axis=0)
+            sums = np.concatenate([self._feedback.total(decides), served[:, None]], axis=1)
+            if self.world.can_sum:
+                self.world.check_same("what was set (weights, next plan)", self._fingerprint_set())
+                sums = self.world.sum(sums)
+            sealed.append((block, self.mixing.seal(sums[:, :2], sums[:, 2], self.step)))
+            if block >= constants.delay:
+                self._feedback.clear(decides)
+        self.mixing.log.forget(constants.block_of(self.step) - 1)
+        return sealed
+
+    def _fingerprint_set(self) -> int:
+        weights = self.mixing.current_set
+        plan = None if self.pending is None else self.pending[2].index.fingerprint
+        return int(fingerprint([None if weights is None else list(weights), plan])[:15], 16)
+
+    def is_swap_due(self) -> bool:
+        """Whether the next step is of the plan that waits."""
+        return self.pending is not None and self.step == self.pending[0] * self.corpus.constants.block_steps
+
+    def swap(self) -> None:
+        """Enter the stage of the plan that waits; every rank does so at the same step."""
+        assert self.pending is not None
+        block, source, corpus = self.pending
+        gathered = self.world.gather((self.arrays.cursor, self.arrays.pieces))
+        cursor, pieces = (np.concatenate(arrays) for arrays in zip(*gathered, strict=True))
+        self.stages[-1] = replace(self.stages[-1], cursor=cursor, pieces=pieces)
+        same_pools = corpus.names == self.corpus.names
+        self.corpora.append(succeed(self.corpora, self.stages, corpus))
+        self.stages.append(Stage(source, corpus.index.fingerprint, self.step))
+        self.pending = None
+        state = self._mixer.state()
+        self._mixer.start(corpus.index.pools, corpus.natural)
+        if same_pools and self._mixer.needs_feedback:
+            self._mixer.load(state)
+        else:
+            self._feedback = self._no_feedback(len(corpus.names))
+        if self.log is not None:
+            self.log.note({"swap": source, "first_step": self.step})
+        self._enter_stage(block)
+        self._follow_swaps()
+
+    def _follow_swaps(self) -> None:
+        """Wait for the next plan of a log that is replayed."""
+        left = [swap for swap in self._swaps if swap[0] > self.step]
+        if left and self.pending is None:
+            self._wait_for(left[0][0] // self.corpus.constants.block_steps, left[0][1])
+
+    def is_over(self, parts: list[Sequences]) -> bool:
+        """Whether the run ends before this step: agreed by all ranks where it can end at all."""
+        end = self.corpus.constants.end
+        ended = sum(part.delta.num_ended for part in parts)
+        if end == "never":
+            if ended:
+                raise DataError(
+                    f"{ended} lanes have no document left at step {self.step}: every pool is at its cap",
+                    hint='raise max_epochs or the caps, or open with end="stop" or end="pad"',
+                )
+            return False
+        spans = sum(len(part.spans) for part in parts)
+        total = self.world.sum(np.array([ended, spans], np.int64))
+        return bool(total[0] > 0) if end == "stop" else bool(total[1] == 0)
+
+    def move_on(self, parts: list[Sequences]) -> None:
+        """Take over what a step changed; the next step is due then."""
+        constants = self.corpus.constants
+        if self.step % constants.block_steps == 0 and self.step != self.stages[-1].first_step:
+            block = constants.block_of(self.step)
+            reweigh(self.arrays, self.mixing.log.of(block - 1), self.mixing.log.of(block), self.phases)
+        for part in parts:
+            part.delta.apply(self.arrays, self.lanes.start)
+        self._report_exhausted(parts)
+        self.step += 1
+        if self.log is not None and self.step % constants.block_steps == 0:
+            block = constants.block_of(self.step) - 1
+            sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
+            if self.world.can_sum:
+                sums = self.world.sum(sums)
+            if self.world.rank == 0:
+                self.log.write(self.corpus, block, self.mixing.log.of(block), sums)
+
+    def _report_exhausted(self, parts: list[Sequences]) -> None:
+        """Say which pools have nothing left for a lane of this rank, once each."""
+        for part in parts:
+            for pool in np.unique(part.delta.touched[part.delta.done, 1]).tolist():
+                if pool not in self._exhausted:
+                    self._exhausted.add(pool)
+                    name = self.corpus.names[pool]
+                    _log.warning("pool %s is at its cap from step %d on", name, self.step)
+                    if self.log is not None:
+                        self.log.note({"exhausted": name, "step": self.step})
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches that were handed out end; keys `lane_00012` are of the lanes of this rank."""
+        common = {
+            "format": saved.FORMAT,
+            "step": self.step,
+            "constants": self.corpus.constants.model_dump(mode="json"),
+            "tokenizer": self.corpus.tokenizer,
+            "pools": self.corpus.names,
+            "mixing": self.mixing.state(self.step),
+            "stages": [saved.stage_to_json(stage) for stage in self.stages],
+            "pending": None if self.pending is None else list(self.pending[:2]),
+        }
+        lanes = saved.lane_states(self.arrays, self._feedback, self.lanes)
+        return {saved.RUN: json.dumps(common), **lanes}
+
+    def full_state_dict(self) -> dict[str, Any]:
+        """The state with the lanes of all ranks, on every rank; all ranks must call it."""
+        states = self.world.gather(self.state_dict())
+        return {key: value for state in states for key, value in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], *, on_mismatch: saved.OnMismatch = "error") -> None:
+        """Go on from a state, whatever the number of ranks and workers was.
+
+        Args:
+            state: of all lanes that this rank hosts, at least.
+            on_mismatch: what to do with a state of another plan or other constants: `error`; `append` the
+                plan of this run to what was served, as `swap_plan` does; or `restart` from the first step.
+
+        Raises:
+            StateError: the state is of another plan, tokenizer or constants, or lacks lanes of this rank.
+        """
+        info = get_worker_info()
+        if info is not None:
+            self.keep(share(self.lanes, info.id, info.num_workers, "number of workers"))
+        try:
+            self._load(state, on_mismatch)
+        except StateError as exc:
+            if on_mismatch != "restart":
+                raise
+            _log.warning("starting from the first step: %s", exc)
+
+    def _load(self, state: Mapping[str, Any], on_mismatch: saved.OnMismatch) -> None:
+        common = saved.read_common(state)
+        saved.check_constants(self.corpus.constants, common["constants"], on_mismatch)
+        if common["tokenizer"] != self.corpus.tokenizer:
+            raise StateError(
+                f"the state is of another tokenizer: {common['tokenizer']} and {self.corpus.tokenizer}"
+            )
+        opened, source = self.corpora[0], self.stages[0].source
+        stages = [saved.stage_from_json(record) for record in common["stages"]]
+        is_last = opened.index.fingerprint == stages[-1].plan
+        corpora = restore(opened, stages, self._opener, reopen=is_last or on_mismatch == "append")
+        names = corpora[-1].names
+        mixing = Mixing(self.corpus.constants, self._mixer, names, corpora[-1].allowed)
+        feedback = self._no_feedback(len(names))
+        arrays = LaneArrays.new(len(self.lanes), len(names), self.arrays.pieces.shape[1])
+        saved.load_lanes(arrays, feedback, self.lanes, state)
+        self._mixer.start(corpora[-1].index.pools, corpora[-1].natural)
+        mixing.load(common["mixing"])
+        self.corpora, self.stages, self.arrays, self.mixing = corpora, stages, arrays, mixing
+        self._feedback, self.step = feedback, int(common["step"])
+        self.phases = phases(corpora[-1].index, self.corpus.constants, self.lanes.start, self.lanes.stop)
+        self.pending = None
+        self._exhausted = set()
+        if self.log is not None:
+            self.log.close()
+        if common["pending"] is not None:
+            self._wait_for(*common["pending"])
+        self._follow_swaps()
+        if on_mismatch == "append" and opened.index.fingerprint not in (stages[0].plan, stages[-1].plan):
+            self.pending = (self.corpus.constants.block_of(self.step), source, opened)
+            self.swap()
+
+    def _wait_for(self, block: int, source: str) -> None:
+        if self._opener is None:
+            raise ConfigError("this data set was made without a way to open plans")
+        self.pending = (block, source, self._opener(source))
+
+    def keep(self, lanes: range) -> None:
+        """Host only some of the lanes."""
+        if lanes == self.lanes:
+            return
+        first, stop = lanes.start - self.lanes.start, lanes.stop - self.lanes.start
+        self.arrays = self.arrays.part(first, stop)
+        self.phases = self.phases[first:stop]
+        self._feedback.sums = self._feedback.sums[first:stop]
+        self.lanes = lanes
