@@ -204,7 +204,7 @@ def main() -> int:
         for pool in made.pools:
             np.save(made.folder / "rows" / f"{pool}.npy", data.rows(made, pool, SEQ_LEN))
         sides = Sides(made, peers_python(arguments.peers), times=10)
-        if sides.peers is not None:
+        if sides.peers is not None and arguments.only != "resume":
             print(f"preparing {made.num_tokens} tokens for the peers", file=sys.stderr, flush=True)
             subprocess.run(
                 [
