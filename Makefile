@@ -103,13 +103,18 @@ $(PEERS)-olmo/.installed: benchmarks/peers-olmo.txt
 
 peers-export: $(PEERS)-mds/.installed $(PEERS)-olmo/.installed ## Make the environments that read exports back (10 GB).
 
-bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
+$(PEERS)-loader/.installed: benchmarks/peers-loader.txt
+	$(PYTHON) -m venv $(PEERS)-loader
+	$(PEERS)-loader/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
+bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed $(PEERS)-loader/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
 	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
 
 wheel: build ## Build the wheel into dist/.
 	$(BIN)/maturin build --release --locked --quiet --out dist
 
 clean: ## Remove everything that was built, the environments included.
-	rm -rf $(VENV) $(PEERS) $(PEERS)-fasttext $(PEERS)-dedup $(PEERS)-mds $(PEERS)-olmo dist rust_ext/target curate/_rust*.so
+	rm -rf $(VENV) $(PEERS) $(PEERS)-loader $(PEERS)-fasttext $(PEERS)-dedup $(PEERS)-mds $(PEERS)-olmo dist rust_ext/target curate/_rust*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

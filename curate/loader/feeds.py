@@ -1,16 +1,19 @@
 """Where the sequences of a step come from: lanes in this process, or lanes in worker processes.
 
-A worker hosts some consecutive lanes of its rank and gives their sequences of one step as an item; the main
-process takes one item of each worker and joins them. Tokens travel as one int32 tensor in shared memory, the
-rest is small. Workers may be forked, spawned or from a fork server; nothing is opened before they start.
+A worker hosts some consecutive lanes of its rank and gives their sequences, some steps as an item; the main
+process takes one item of each worker and joins them step by step. Tokens travel as one int32 tensor in
+shared memory, the rest is small. Workers may be forked, spawned or from a fork server; nothing is opened
+before they start.
 """
 
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -22,6 +25,9 @@ from curate.loader.state import Floats, LaneArrays
 from curate.loader.stream import Chunks
 from curate.loader.weights import WeightLog
 from curate.loader.world import share
+
+ITEM_BYTES = 1 << 21
+"""Tokens that a worker hands over at once: each time costs some hundred us, whatever the size."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,11 @@ class Feed(Protocol):
 
 
 class LocalFeed:
-    """Lanes in this process; some threads read ahead."""
+    """Lanes in this process; some threads read ahead where there are texts to be made tokens of."""
 
     def __init__(self, start: Start, log: WeightLog, *, num_threads: int) -> None:
+        if start.corpus.tokenizer is None:
+            num_threads = 0  # stored tokens are there sooner than a thread
         self._executor = ThreadPoolExecutor(num_threads, "curate-read") if num_threads else None
         self._lanes = start.host(start.lanes, log.of, executor=self._executor)
 
@@ -90,29 +98,47 @@ class LocalFeed:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-class LaneDataset(IterableDataset[tuple[torch.Tensor, Sequences]]):
-    """What worker processes iterate: the sequences of their lanes, step by step."""
+Item = tuple[torch.Tensor, list[Sequences]]
+"""Tokens [steps, rows, seq_len] of some steps of a block, and beside them what they are."""
+
+
+class LaneDataset(IterableDataset[Item]):
+    """What worker processes iterate: the sequences of their lanes, some steps at a time."""
 
     def __init__(self, start: Start, log: WeightLog, shared: SharedLog, timeout_s: float) -> None:
         self._start, self._log, self._shared, self._timeout_s = start, log, shared, timeout_s
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, Sequences]]:
+    def __iter__(self) -> Iterator[Item]:
         info = get_worker_info()
         assert info is not None
         lanes = share(self._start.lanes, info.id, info.num_workers, "number of workers")
         waiting = WaitingLog(self._log, self._shared, timeout_s=self._timeout_s)
         hosted = self._start.host(lanes, waiting.of, current=self._shared.reading_of(info.id))
-        while (part := _next(hosted)) is not None:
-            tokens = torch.from_numpy(part.tokens)
-            yield tokens, replace(part, tokens=part.tokens[:, :0])
+        for parts in _in_items(hosted, self._start.corpus.constants.block_steps):
+            tokens = torch.from_numpy(np.stack([part.tokens for part in parts]))
+            yield tokens, [replace(part, tokens=part.tokens[:, :0]) for part in parts]
 
 
-def _next(lanes: Lanes) -> Sequences | None:
-    """Sequences of the next step; None when the training process has closed the feed."""
-    try:
-        return lanes.next()
-    except Closed:
-        return None
+def _in_items(lanes: Lanes, block_steps: int) -> Iterator[list[Sequences]]:
+    """Steps in items that grow to `ITEM_BYTES` and end with a block, until the feed is closed.
+
+    Nothing waits for weights inside an item, and steps before an error are handed out first.
+    """
+    parts: list[Sequences] = []
+    most = 1
+    while True:
+        try:
+            parts.append(lanes.next())
+        except Closed:
+            return
+        except Exception:
+            if parts:
+                yield parts
+            raise
+        if len(parts) >= most or lanes.step % block_steps == 0:
+            most = min(2 * most, max(1, ITEM_BYTES // parts[0].tokens.nbytes))
+            yield parts
+            parts = []
 
 
 class WorkerFeed:
@@ -128,6 +154,8 @@ class WorkerFeed:
         dataset = LaneDataset(
             start, WeightLog(dict(log.blocks), log.sealed), self._shared, settings.timeout_s
         )
+        self._waiting: list[deque[Sequences]] = [deque() for _ in range(num_workers)]
+        self._turn = 0
         self._items = iter(
             DataLoader(
                 dataset,
@@ -139,16 +167,11 @@ class WorkerFeed:
         )
 
     def next(self) -> list[Sequences]:
-        """One item of each worker, checked to be of one step."""
-        parts = []
-        for _ in range(self._num_workers):
-            try:
-                tokens, part = next(self._items)
-            except RuntimeError as exc:
-                if "exited unexpectedly" in str(exc) or "is killed by signal" in str(exc):
-                    raise WorkerError(self._describe_death(str(exc))) from exc
-                raise
-            parts.append(replace(part, tokens=tokens.numpy()))
+        """One part of each worker, checked to be of one step."""
+        for waiting in self._waiting:
+            while not waiting:
+                self._receive()
+        parts = [waiting.popleft() for waiting in self._waiting]
         lanes = [
             lane
             for part in parts
@@ -157,6 +180,19 @@ class WorkerFeed:
         if lanes != list(self._start.lanes) or len({part.delta.step for part in parts}) != 1:
             raise StateError(f"workers gave other lanes or steps than expected: {lanes}")
         return parts
+
+    def _receive(self) -> None:
+        """Take the next item; items come from one worker after another."""
+        try:
+            tokens, parts = next(self._items)
+        except RuntimeError as exc:
+            if "exited unexpectedly" in str(exc) or "is killed by signal" in str(exc):
+                raise WorkerError(self._describe_death(str(exc))) from exc
+            raise
+        steps = tokens.numpy()
+        taken = [replace(part, tokens=own) for part, own in zip(parts, steps, strict=True)]
+        self._waiting[self._turn].extend(taken)
+        self._turn = (self._turn + 1) % self._num_workers
 
     def _describe_death(self, message: str) -> str:
         keys = self._start.corpus.index.shard_keys

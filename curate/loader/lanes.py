@@ -7,16 +7,19 @@ and workers share lanes (dataset.py).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from heapq import heapreplace
+from math import inf
 
 import numpy as np
 
-from curate.errors import DataError
 from curate.loader.index import Index
+from curate.loader.lane import Lane, heap_of
 from curate.loader.order import Ints, pool_order
 from curate.loader.packing import Piece, pack
-from curate.loader.schedule import NO_POOL, choose, first_passes, phases, reweigh
+from curate.loader.schedule import first_passes, phases, reweigh
 from curate.loader.settings import Constants
-from curate.loader.state import DOCS, EMPTY, ITEM, OFFSET, WINDOW, Delta, Floats, LaneArrays
+from curate.loader.state import EMPTY, Delta, Floats, LaneArrays
 from curate.loader.stream import Chunks, Reads, Stream, Tokens
 
 PACK_SEQUENCES = 8
@@ -71,27 +74,28 @@ class Lanes:
         self._weights_of = weights
         self._phases = phases(index, constants, first, first + len(arrays))
         self._orders = [pool_order(index, constants, pool) for pool in range(len(index.pools))]
-        self._streams: dict[tuple[int, int], Stream] = {}
-        self._buffers: dict[int, list[Piece]] = {}
+        numbers = range(len(arrays))
+        self._lanes = [Lane(arrays, number, partial(self._stream, first + number)) for number in numbers]
         self._block = -1
         self._weights: Floats = np.zeros(len(index.pools))
-        self._costs: Floats = np.zeros(len(index.pools))
-        self._touched: set[tuple[int, int]] = set()
+        self._costs: list[float] = []
 
     def next(self) -> Sequences:
         """The sequences of the next step; lanes that cannot fill theirs are counted in the delta."""
         self._enter_block()
         rows, seq_len = self._constants.rows, self._constants.seq_len
-        tokens = np.full((len(self.arrays) * rows, seq_len), self._constants.pad_id, np.int32)
-        spans: list[tuple[int, ...]] = []
+        tokens = np.full((len(self._lanes) * rows, seq_len), self._constants.pad_id, np.int32)
+        spans: list[int] = []
         fill = self._split if self._constants.packing == "split" else self._fit
-        num_ended = 0
-        for lane in range(len(self.arrays)):
-            filled = [fill(lane, row, tokens[row], spans) for row in range(lane * rows, (lane + 1) * rows)]
-            num_ended += not all(filled)
-        delta = Delta.take(self.arrays, self._touched, step=self.step, first_lane=self.first)
-        delta.num_ended = num_ended
-        self._touched = set()
+        num_ended, row = 0, 0
+        for lane in self._lanes:
+            is_filled = True
+            for out in tokens[row : row + rows]:
+                is_filled &= fill(lane, row, out, spans)
+                row += 1
+            num_ended += not is_filled
+        delta = self._delta(num_ended)
+        delta.apply(self.arrays, self.first)
         self.step += 1
         return Sequences(tokens, np.array(spans, np.int64).reshape(-1, SPAN), delta)
 
@@ -104,111 +108,97 @@ class Lanes:
             if self._block < 0:
                 old = self._weights_of(block - 1)
             reweigh(self.arrays, old, self._weights, self._phases)
+            for lane in self._lanes:
+                lane.take_passes()
         with np.errstate(divide="ignore"):
-            self._costs = 1.0 / self._weights
+            self._costs = (1.0 / self._weights).tolist()
         self._block = block
 
     def _stream(self, lane: int, pool: int) -> Stream:
-        stream = self._streams.get((lane, pool))
-        if stream is None:
-            order = self._orders[pool]
-            stream = self._streams[lane, pool] = Stream(order, self.first + lane, self._reader, self._chunks)
-        return stream
+        return Stream(self._orders[pool], lane, self._reader, self._chunks)
 
-    def _take(self, lane: int, passes: Floats, most: int) -> Piece | None:
-        """The next piece, of at most `most` tokens, of the pool whose pass is least; None where none is left.
+    def _delta(self, num_ended: int) -> Delta:
+        """What the step changed."""
+        numbers: list[int] = []
+        passes: list[float] = []
+        for number, lane in enumerate(self._lanes):
+            for pool in sorted(lane.touched):
+                course = lane.courses[pool]
+                numbers += (number, pool, course.window, course.item, course.offset)
+                numbers += (course.tokens, course.docs, course.is_done)
+                passes.append(lane.passes[pool])
+            lane.touched.clear()
+        table = np.array(numbers, np.int64).reshape(-1, 8)
+        return Delta(
+            step=self.step,
+            first_lane=self.first,
+            touched=table[:, :2].copy(),
+            cursor=table[:, 2:5].copy(),
+            served=table[:, 5:7].copy(),
+            passes=np.array(passes, np.float64),
+            done=table[:, 7] > 0,
+            clock=np.array([lane.clock for lane in self._lanes]),
+            pieces=np.array(self.arrays.pieces),
+            num_ended=num_ended,
+        )
 
-        `passes` are the lane's, or a copy; a pool that has nothing left becomes infinite in both.
-        """
-        while (pool := choose(passes)) != NO_POOL:
-            cursor = self.arrays.cursor[lane, pool]
-            stream = self._stream(lane, pool)
-            place = stream.settle(int(cursor[WINDOW]), int(cursor[ITEM]))
-            self._touched.add((lane, pool))
-            if place is None:
-                passes[pool] = self.arrays.passes[lane, pool] = np.inf
-                self.arrays.done[lane, pool] = True
-                continue
-            document, tokens = stream.document(*place)
-            offset, total = int(cursor[OFFSET]), len(tokens)
-            num_tokens = min(most, total - offset)
-            if num_tokens <= 0 and total:
-                raise DataError(f"document {document} has {total} tokens, {offset} were served before")
-            cursor[:] = (
-                (place[0], place[1] + 1, 0) if offset + num_tokens == total else (*place, offset + num_tokens)
-            )
-            if num_tokens:
-                return Piece(pool, *place, offset, tokens[offset : offset + num_tokens], document, total)
-            self.arrays.served[lane, pool, DOCS] += 1
-        return None
-
-    def _serve(self, lane: int, piece: Piece, row: int, start: int, spans: list[tuple[int, ...]]) -> None:
-        """Count a piece that is in a sequence."""
-        num_tokens, pool = len(piece.tokens), piece.pool
-        spans.append((row, start, num_tokens, pool, piece.document, piece.offset))
-        self.arrays.passes[lane, pool] += num_tokens * self._costs[pool]
-        served = self.arrays.served[lane, pool]
-        served += (num_tokens, piece.ends)
-        self._touched.add((lane, pool))
-
-    def _split(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
+    def _split(self, lane: Lane, row: int, out: Ints, spans: list[int]) -> bool:
         """Fill a sequence with pieces that are cut where it ends."""
-        at, seq_len, passes = 0, self._constants.seq_len, self.arrays.passes[lane]
+        at, seq_len, heap, passes, costs = 0, self._constants.seq_len, lane.heap, lane.passes, self._costs
         while at < seq_len:
-            piece = self._take(lane, passes, seq_len - at)
+            piece = lane.take(heap, seq_len - at)
             if piece is None:
                 return False
-            self.arrays.clock[lane] = passes[piece.pool]
-            out[at : at + len(piece.tokens)] = piece.tokens
-            self._serve(lane, piece, row, at, spans)
-            at += len(piece.tokens)
+            pool = piece.pool
+            lane.clock = passes[pool]
+            at = _serve(lane, piece, row, at, out, spans)
+            passes[pool] += piece.num_tokens * costs[pool]
+            heapreplace(heap, (passes[pool], pool))
         return True
 
-    def _fit(self, lane: int, row: int, out: Ints, spans: list[tuple[int, ...]]) -> bool:
+    def _fit(self, lane: Lane, row: int, out: Ints, spans: list[int]) -> bool:
         """Fill a sequence with whole pieces of the buffer: one of the pool that is due, then what fits."""
-        buffer, constants = self._fill_buffer(lane), self._constants
+        buffer, constants, passes = self._fill_buffer(lane), self._constants, lane.passes
         if not buffer:
             return False
-        passes = self.arrays.passes[lane]
         due = min((passes[piece.pool], piece.pool) for piece in buffer)[1]
-        if (least := passes.min()) < np.inf:
-            self.arrays.clock[lane] = least
+        if (least := min(passes)) < inf:
+            lane.clock = least
         at = 0
         for piece in pack(buffer, constants.seq_len, due=due, best=constants.packing == "best_fit"):
-            out[at : at + len(piece.tokens)] = piece.tokens
-            self._serve(lane, piece, row, at, spans)
-            at += len(piece.tokens)
-        held = self.arrays.pieces[lane]
+            at = _serve(lane, piece, row, at, out, spans)
+            passes[piece.pool] += piece.num_tokens * self._costs[piece.pool]
+            lane.touched.add(piece.pool)
+        held = self.arrays.pieces[lane.number]
         held[:] = EMPTY
-        for number, piece in enumerate(buffer):
-            held[number] = piece.numbers()
+        if buffer:
+            held[: len(buffer)] = [piece.numbers() for piece in buffer]
         return True
 
-    def _fill_buffer(self, lane: int) -> list[Piece]:
+    def _fill_buffer(self, lane: Lane) -> list[Piece]:
         """The lane's pieces, made up to its limits: of each pool as its weight wants beside what is there."""
-        buffer, constants = self._buffer(lane), self._constants
-        passes = self.arrays.passes[lane].copy()
-        held = 0
+        buffer, constants, costs = lane.pieces(), self._constants, self._costs
+        passes, held = lane.passes.copy(), 0
         for piece in buffer:
-            held += len(piece.tokens)
-            passes[piece.pool] += len(piece.tokens) * self._costs[piece.pool]
+            held += piece.num_tokens
+            passes[piece.pool] += piece.num_tokens * costs[piece.pool]
+        heap = heap_of(passes)
         while len(buffer) < constants.pack_pieces and held < PACK_SEQUENCES * constants.seq_len:
-            taken = self._take(lane, passes, constants.seq_len)
+            taken = lane.take(heap, constants.seq_len)
             if taken is None:
                 break
             buffer.append(taken)
-            held += len(taken.tokens)
-            passes[taken.pool] += len(taken.tokens) * self._costs[taken.pool]
+            held += taken.num_tokens
+            heapreplace(heap, (heap[0][0] + taken.num_tokens * costs[taken.pool], taken.pool))
         return buffer
 
-    def _buffer(self, lane: int) -> list[Piece]:
-        """The lane's pieces, read again after a resume."""
-        buffer = self._buffers.get(lane)
-        if buffer is None:
-            buffer = self._buffers[lane] = []
-            for pool, window, item, offset, num_tokens, total in self.arrays.pieces[lane].tolist():
-                if pool != EMPTY:
-                    document, tokens = self._stream(lane, pool).document(window, item)
-                    part = tokens[offset : offset + num_tokens]
-                    buffer.append(Piece(pool, window, item, offset, part, document, total))
-        return buffer
+
+def _serve(lane: Lane, piece: Piece, row: int, at: int, out: Ints, spans: list[int]) -> int:
+    """Put a piece into a sequence at a place and count it; where it ends."""
+    stop = at + piece.num_tokens
+    out[at:stop] = piece.tokens
+    spans += (row, at, piece.num_tokens, piece.pool, piece.document, piece.offset)
+    course = lane.course(piece.pool)
+    course.tokens += piece.num_tokens
+    course.docs += piece.ends
+    return stop

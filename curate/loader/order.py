@@ -12,6 +12,7 @@ Cost: about 50 us for a window of a thousand documents. Not here: tokens, weight
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,8 @@ from curate.loader.settings import Constants
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
+SMALL_PASS = 1 << 14
+"""Blocks of a pass whose permutation is kept: it serves all lanes of a process."""
 _ROUNDS = 6
 _MASK = (1 << 64) - 1
 
@@ -61,6 +64,12 @@ def permute(positions: npt.NDArray[np.integer], size: int, seed: int) -> Ints:
         values[pending] = (high << low_bits) | low
         pending = pending[values[pending] >= np.uint64(size)]
     return values.astype(np.int64)
+
+
+@lru_cache(maxsize=256)
+def _permutation(size: int, seed: int) -> Ints:
+    """A whole permutation."""
+    return permute(np.arange(size), size, seed)
 
 
 def stratified(num_lanes: int, seed: int) -> npt.NDArray[np.float64]:
@@ -141,7 +150,8 @@ class PoolOrder:
         blocks = places
         if self.shuffled:
             size = int(self.levels.starts[level + 1] - self.levels.starts[level])
-            blocks = permute(places, size, key(self.seed, epoch, level))
+            seed = key(self.seed, epoch, level)
+            blocks = permute(places, size, seed) if size > SMALL_PASS else _permutation(size, seed)[places]
         if self.levels.blocks is not None:
             blocks = self.levels.blocks[blocks]
         docs = self.index.documents(self.pool, blocks)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from curate.loader.stream import Tokens
 
 
-@dataclass
+@dataclass(slots=True)
 class Piece:
     """Consecutive tokens of one document, at most a sequence."""
 
@@ -22,6 +22,7 @@ class Piece:
     offset: int
     """Where it begins in the document."""
     tokens: Tokens
+    num_tokens: int
     document: int
     """Position in the index."""
     total: int
@@ -30,11 +31,11 @@ class Piece:
     @property
     def ends(self) -> bool:
         """Whether the document ends with it."""
-        return self.offset + len(self.tokens) == self.total
+        return self.offset + self.num_tokens == self.total
 
     def numbers(self) -> tuple[int, ...]:
         """What a state has of it."""
-        return (self.pool, self.window, self.item, self.offset, len(self.tokens), self.total)
+        return (self.pool, self.window, self.item, self.offset, self.num_tokens, self.total)
 
 
 def pack(buffer: list[Piece], room: int, *, due: int, best: bool) -> list[Piece]:
@@ -42,7 +43,7 @@ def pack(buffer: list[Piece], room: int, *, due: int, best: bool) -> list[Piece]
 
     The oldest piece of the pool `due` comes first.
     """
-    lengths = [len(piece.tokens) for piece in buffer]
+    lengths = [piece.num_tokens for piece in buffer]
     first = next(number for number, piece in enumerate(buffer) if piece.pool == due)
     taken = (_best_fit if best else _first_fit)(lengths, first, room)
     pieces = [buffer[number] for number in taken]

@@ -10,19 +10,16 @@ of a pool is what would be left of a piece at a random token, spread evenly over
 that is due first is drawn as pieces follow one another, in proportion to weight / tokens of a piece (Palm's
 distribution), or batches of equal pieces would swing for ever.
 
-When weights change, what a pool is ahead in tokens stays. Not here: who changes them (weights.py).
+When weights change, what a pool is ahead in tokens stays. Not here: who changes them (weights.py), the
+choice itself (lane.py).
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.loader.index import Index
 from curate.loader.order import key, stratified
 from curate.loader.settings import Constants
 from curate.loader.state import Floats, LaneArrays
-
-NO_POOL = -1
-
 
 SAMPLE_DOCS = 256
 """Documents of a pool by which the lengths of its pieces are judged."""
@@ -73,9 +70,3 @@ def reweigh(arrays: LaneArrays, old: Floats, new: Floats, ahead: Floats) -> None
         tokens = np.where(old > 0, (arrays.passes - clock) * old, ahead)
         passes = clock + tokens / new
     arrays.passes[:] = np.where(arrays.done | (new <= 0), np.inf, passes)
-
-
-def choose(passes: npt.NDArray[np.float64]) -> int:
-    """The pool to serve next, or `NO_POOL`."""
-    pool = int(passes.argmin())
-    return pool if passes[pool] < np.inf else NO_POOL

@@ -100,23 +100,6 @@ class Delta:
     num_ended: int = 0
     """Lanes that could not fill their sequences."""
 
-    @classmethod
-    def take(cls, arrays: LaneArrays, touched: set[tuple[int, int]], *, step: int, first_lane: int) -> Self:
-        """Copy what a step touched."""
-        pairs = np.array(sorted(touched), np.int64).reshape(-1, 2)
-        lanes, pools = pairs[:, 0], pairs[:, 1]
-        return cls(
-            step=step,
-            first_lane=first_lane,
-            touched=pairs,
-            cursor=arrays.cursor[lanes, pools],
-            served=arrays.served[lanes, pools],
-            passes=arrays.passes[lanes, pools],
-            done=arrays.done[lanes, pools],
-            clock=np.array(arrays.clock),
-            pieces=np.array(arrays.pieces),
-        )
-
     def apply(self, arrays: LaneArrays, first_lane: int) -> None:
         """Bring arrays that begin with lane `first_lane` up to the end of the step."""
         start = self.first_lane - first_lane

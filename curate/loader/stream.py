@@ -32,26 +32,19 @@ class Reads(Protocol):
         """Tokens of documents one after another, and where each begins, with the end behind them."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Chunk:
     """Tokens of consecutive documents of a window."""
 
     window: int
     first: int
     tokens: Tokens
-    offsets: Ints
-
-    def find(self, window: int, item: int) -> Tokens | None:
-        """The tokens of a document, if it is here."""
-        place = item - self.first
-        if window != self.window or not 0 <= place < len(self.offsets) - 1:
-            return None
-        return self.tokens[self.offsets[place] : self.offsets[place + 1]]
-
-    @property
-    def stop(self) -> int:
-        """The first item behind it."""
-        return self.first + len(self.offsets) - 1
+    starts: list[int]
+    """Where each document begins in `tokens`, and the end of the last."""
+    docs: list[int]
+    """Positions of the documents in the index."""
+    stop: int
+    """The first item behind it."""
 
 
 class Chunks:
@@ -108,20 +101,19 @@ class Stream:
             window, item = window + 1, 0
         return None
 
-    def document(self, window: int, item: int) -> tuple[int, Tokens]:
-        """Position and tokens of a document."""
-        docs = self.docs(window)
-        assert docs is not None
+    def chunk_at(self, window: int, item: int) -> Chunk | None:
+        """The chunk of a place, or, if no document is there, of the next one; None where none is left."""
         chunk = self._chunk
-        found = chunk.find(window, item) if chunk is not None else None
-        if found is None:
-            chunk = self._chunk = self._load(window, item)
-            self._chunks.used(self, chunk.tokens.nbytes)
-            found = chunk.find(window, item)
-            assert found is not None
-            if self._chunks.executor is not None and self._chunks.has_room:
-                self.read_ahead(window, chunk.stop)
-        return int(docs[item]), found
+        if chunk is not None and chunk.window == window and chunk.first <= item < chunk.stop:
+            return chunk
+        place = self.settle(window, item)
+        if place is None:
+            return None
+        chunk = self._chunk = self._load(*place)
+        self._chunks.used(self, chunk.tokens.nbytes)
+        if self._chunks.executor is not None and self._chunks.has_room:
+            self.read_ahead(chunk.window, chunk.stop)
+        return chunk
 
     def drop(self) -> None:
         """Forget the tokens in memory."""
@@ -147,8 +139,9 @@ class Stream:
     def _read(self, window: int, item: int, docs: Ints) -> Chunk:
         num_docs = _fitting(self._planned[docs[item : item + self._chunk_tokens]], self._chunk_tokens)
         self._chunk_tokens = min(2 * self._chunk_tokens, CHUNK_TOKENS)
-        tokens, offsets = self._reader.read(docs[item : item + num_docs])
-        return Chunk(window, item, tokens, offsets)
+        docs = docs[item : item + num_docs]
+        tokens, offsets = self._reader.read(docs)
+        return Chunk(window, item, tokens, offsets.tolist(), docs.tolist(), item + num_docs)
 
 
 def _fitting(planned: npt.NDArray[np.integer], most: int) -> int:

@@ -1,0 +1,1 @@
+"""What benchmarks/loader.py consists of: data, clocks, our side."""
