@@ -44,7 +44,7 @@ def resume(config: dict[str, Any]) -> dict[str, Any]:
     batches.close()
     found["state_bytes"] = len(pickle.dumps(state))
     lanes = [value for name, value in state.items() if name.startswith("lane_")]
-    found["lane_bytes"] = sum(tensor.nbytes for lane in lanes for tensor in lane.values()) / len(lanes)
+    found["lane_bytes"] = sum(map(len, lanes)) / len(lanes)
     start = time.perf_counter()
     data = opened(config, config["short"])
     data.load_state_dict(state)

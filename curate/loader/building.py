@@ -77,8 +77,9 @@ def _new_folder(path: Path) -> Iterator[Path]:
         try:
             temporary.rename(path)
         except OSError:
-            if not (path / HEADER).is_file():
-                raise
+            if not (path / HEADER).is_file():  # not whole, so nobody can have opened it
+                shutil.rmtree(path)
+                temporary.rename(path)
         sync_dir(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -5,6 +5,7 @@ else's DataLoader it gives the part of that worker's lanes, with weights that do
 worker processes of its own and joins their parts. The state describes batches that were handed out.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -105,6 +106,12 @@ class Data(TrainingRun, IterableDataset[Batch]):
             look_ahead: batches that the training loop fetches before it trains on them; states of the loader
                 leave that many out.
         """
+        contexts = multiprocessing.get_all_start_methods()
+        if num_workers < 0 or prefetch_steps < 1 or multiprocessing_context not in (None, *contexts):
+            raise ConfigError(
+                "num_workers is 0 or more, prefetch_steps 1 or more, multiprocessing_context one of "
+                f"{', '.join(contexts)}: {num_workers}, {prefetch_steps}, {multiprocessing_context}"
+            )
         settings = WorkerSettings(multiprocessing_context, prefetch_steps, seal_timeout_s)
         return Loader(self, num_workers, settings, look_ahead=look_ahead)
 
@@ -138,6 +145,8 @@ class Data(TrainingRun, IterableDataset[Batch]):
         if not 0 <= step < self.step:
             raise ConfigError(f"feedback is for a step that was not handed out: {step}, next is {self.step}")
         block = self.corpus.constants.block_of(step)
+        if step < self.stages[-1].first_step and self.corpora[-2].names != self.corpus.names:
+            return  # its pools are not those of this stage
         if block >= self.mixing.log.sealed - self.corpus.constants.delay:
             self._feedback.add(block, source_id, loss, labels)
 

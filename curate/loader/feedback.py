@@ -86,12 +86,13 @@ def _aligned(sources: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, npt.N
     losses = losses.astype(np.float64)
     if sources.ndim == 2 and losses.ndim == 2 and losses.shape[1] == sources.shape[1] - 1:
         sources = sources[:, 1:]
-    if sources.ndim == 2 and losses.ndim == 1 and len(losses) == len(sources):
-        losses = losses[:, None]
-    try:
-        return sources, np.broadcast_to(losses, sources.shape)
-    except ValueError as exc:
+    if sources.ndim == 2 and losses.shape in ((len(sources),), (len(sources), 1)):
+        losses = np.broadcast_to(losses.reshape(-1, 1), sources.shape)
+    if losses.size == 1:
+        losses = np.broadcast_to(losses.reshape(()), sources.shape)
+    if losses.shape != sources.shape:
         raise ConfigError(
             f"feedback: the shapes of source_id and loss do not match: {sources.shape} and {losses.shape}",
             hint="give a loss for each token, for each sequence, or one number",
-        ) from exc
+        )
+    return sources, losses

@@ -129,11 +129,17 @@ class Index:
             left: how often each document is served in the first epoch.
             served: fingerprint of what was served before.
         """
-        name = f"left-{fingerprint([self.fingerprint, served])}.bin"
-        if not (self.path / name).is_file():
-            with atomic_file(self.path / name) as file:
-                file.write(np.ascontiguousarray(left, DTYPES["repeats"]).tobytes())
-        return Index(self.path, self.storage_options, name)
+        with atomic_file(self.path / self._left_name(served)) as file:
+            file.write(np.ascontiguousarray(left, DTYPES["repeats"]).tobytes())
+        return Index(self.path, self.storage_options, self._left_name(served))
+
+    def found_without(self, served: str) -> "Index | None":
+        """What `without` made before of the same fingerprint."""
+        name = self._left_name(served)
+        return Index(self.path, self.storage_options, name) if (self.path / name).is_file() else None
+
+    def _left_name(self, served: str) -> str:
+        return f"left-{fingerprint([self.fingerprint, served])}.bin"
 
     @property
     def shard_keys(self) -> list[str]:

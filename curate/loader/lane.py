@@ -13,6 +13,9 @@ from curate.loader.packing import Piece
 from curate.loader.state import EMPTY, LaneArrays
 from curate.loader.stream import Stream
 
+MAX_EMPTY = 1_000_000
+"""Documents without any token that a lane skips for one piece."""
+
 
 class Course:
     """Where a lane stands in a pool, and what it served of it."""
@@ -56,8 +59,14 @@ class Lane:
 
         `heap` is the lane's, or made of other passes; a pool that has nothing left is taken off it.
         """
+        num_empty = 0
         while heap:
             least, pool = heap[0]
+            if num_empty > MAX_EMPTY:
+                raise DataError(
+                    f"{num_empty} documents without a token, one after another, the last of pool {pool}",
+                    hint="give the tokenizer a token that ends documents (eos=), or drop empty documents",
+                )
             if least == inf:
                 return None
             course = self.courses.get(pool) or self.course(pool)
@@ -88,6 +97,7 @@ class Lane:
                 part = chunk.tokens[begin + offset : begin + stop]
                 return Piece(pool, window, item, offset, part, num_tokens, chunk.docs[place], total)
             course.docs += 1
+            num_empty += 1
         return None
 
     def pieces(self) -> list[Piece]:

@@ -37,6 +37,7 @@ from curate.selection.mixers import MixerSpec
 if TYPE_CHECKING:
     from curate.loader.data import Data
 
+PLAN_MARK = "#"
 TOKEN_SUFFIXES = (".bin", ".idx", ".npy")
 
 
@@ -176,8 +177,16 @@ def open_corpus(what: Any, *, tokenizer: Tokenizer | None, constants: Constants,
 
 
 def source_name(what: Any) -> str:
-    """The text by which a state names what was opened; `open` takes it, too."""
-    if isinstance(what, OpenRun | PlanFile):
+    """The text by which a state names what was opened; `open` takes it, too.
+
+    Of a run it has the plan, `runs/web#<fingerprint>`: the run may be planned anew later.
+    """
+    if isinstance(what, OpenRun):
+        return f"{Path(what.path).absolute()}{PLAN_MARK}{what.plan_file.fingerprint}"
+    if isinstance(what, str | Path) and (Path(what) / "run.json").is_file():
+        current = open_run(what).session.run.current_plan
+        return f"{Path(what).absolute()}{PLAN_MARK}{current}" if current else str(Path(what).absolute())
+    if isinstance(what, PlanFile):
         what = what.path
     if isinstance(what, Mapping | list | tuple):
         return json.dumps(what, default=lambda path: str(Path(path).absolute()), sort_keys=True)
@@ -207,6 +216,11 @@ def _open_source(what: Any, access: Access) -> tuple[Source, Tokenizer | None]:
 def _open_path(path: str, access: Access) -> Source | OpenRun | PlanFile:
     if "://" not in path:
         folder = Path(path)
+        run, mark, plan = path.rpartition(PLAN_MARK)
+        if mark and (Path(run) / "run.json").is_file():
+            found = open_run(run, relocate=access.relocate)
+            found.plan_file = PlanFile.open(found.session.run.root / "plans" / plan)
+            return found
         if (folder / "run.json").is_file():
             return open_run(folder, relocate=access.relocate)
         if (folder / "plan.json").is_file():

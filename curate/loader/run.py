@@ -74,11 +74,29 @@ class TrainingRun:
                 "these weights need sums over all ranks, but rank and world_size were given without a group",
                 hint="start torch.distributed first, or pass group=",
             )
+        self._check_ranks(log)
         self.step = 0
         self._feedback = self._no_feedback(len(corpus.names))
         mixer.start(corpus.index.pools, corpus.natural)
         self._enter_stage(0)
         self._follow_swaps()
+
+    def _check_ranks(self, log: Path | None) -> None:
+        """See that all ranks opened the same.
+
+        Raises:
+            StateError: names what differs.
+        """
+        if not self.world.can_sum:
+            return
+        for what, value in {
+            "constants": self.corpus.constants.model_dump(mode="json"),
+            "plan": self.corpus.index.fingerprint,
+            "tokenizer": self.corpus.tokenizer,
+            "mixer": type(self._mixer).__qualname__,
+            "whether there is a log": log is None,
+        }.items():
+            self.world.check_same(f"what was opened ({what})", _number(value))
 
     @property
     def corpus(self) -> Corpus:
@@ -116,7 +134,9 @@ class TrainingRun:
             served = self.arrays.served[:, :, TOKENS].sum(axis=0)
             sums = np.concatenate([self._feedback.total(decides), served[:, None]], axis=1)
             if self.world.can_sum:
-                self.world.check_same("what was set (weights, next plan)", self._fingerprint_set())
+                self.world.check_same(
+                    "the step, or what was set (weights, next plan)", self._fingerprint_set()
+                )
                 sums = self.world.sum(sums)
             sealed.append((block, self.mixing.seal(sums[:, :2], sums[:, 2], self.step)))
             if block >= constants.delay:
@@ -127,7 +147,8 @@ class TrainingRun:
     def _fingerprint_set(self) -> int:
         weights = self.mixing.current_set
         plan = None if self.pending is None else self.pending[2].index.fingerprint
-        return int(fingerprint([None if weights is None else list(weights), plan])[:15], 16)
+        sealed = [list(self.mixing.log.of(block)) for block in sorted(self.mixing.log.blocks)[-1:]]
+        return _number([None if weights is None else list(weights), plan, self.step, sealed])
 
     def is_swap_due(self) -> bool:
         """Whether the next step is of the plan that waits."""
@@ -169,8 +190,9 @@ class TrainingRun:
         if end == "never":
             if ended:
                 raise DataError(
-                    f"{ended} lanes have no document left at step {self.step}: every pool is at its cap",
-                    hint='raise max_epochs or the caps, or open with end="stop" or end="pad"',
+                    f"{ended} lanes of this rank have no document left at step {self.step}: what they own of "
+                    "the pools that have a weight was served as often as caps and max_epochs allow",
+                    hint='raise these, give other pools a weight, or open with end="stop" or end="pad"',
                 )
             return False
         spans = sum(len(part.spans) for part in parts)
@@ -265,12 +287,28 @@ class TrainingRun:
         info = get_worker_info()
         if info is not None:
             self.keep_part(info.id, info.num_workers)
+        learned = self._mixer.state()
         try:
-            self._load(state, on_mismatch)
+            with saved.damage_named():
+                self._load(state, on_mismatch)
         except StateError as exc:
+            self._mixer.start(self.corpus.index.pools, self.corpus.natural)
+            self._mixer.load(learned)
             if on_mismatch != "restart":
                 raise
             _log.warning("starting from the first step: %s", exc)
+            self._restart()
+        if info is None and self.world.can_sum:
+            self.world.check_same("the step of the state that was loaded", self.step)
+
+    def _restart(self) -> None:
+        """Go back to the first step of the plan that was opened."""
+        self.corpora, self.stages = self.corpora[:1], [replace(self.stages[0], cursor=None, pieces=None)]
+        self.step, self.pending = 0, None
+        self._feedback = self._no_feedback(len(self.corpus.names))
+        self._mixer.start(self.corpus.index.pools, self.corpus.natural)
+        self._enter_stage(0)
+        self._follow_swaps()
 
     def _load(self, state: Mapping[str, Any], on_mismatch: saved.OnMismatch) -> None:
         common = saved.read_common(state)
@@ -290,6 +328,7 @@ class TrainingRun:
         saved.load_lanes(arrays, feedback, self.lanes, state)
         self._mixer.start(corpora[-1].index.pools, corpora[-1].natural)
         mixing.load(common["mixing"])
+        saved.check_position(self.corpus.constants, common, mixing.log, names)
         self.corpora, self.stages, self.arrays, self.mixing = corpora, stages, arrays, mixing
         self._feedback, self.step = feedback, int(common["step"])
         self.rewind.clear()
@@ -335,3 +374,8 @@ class TrainingRun:
         self.phases = self.phases[first:stop]
         self._feedback.sums = self._feedback.sums[first:stop]
         self.lanes = lanes
+
+
+def _number(value: Any) -> int:
+    """A number of 60 bits for a JSON value."""
+    return int(fingerprint(value)[:15], 16)

@@ -6,20 +6,23 @@ weights.py).
 """
 
 import base64
+import contextlib
 import json
 import logging
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from curate.errors import StateError
+from curate.errors import CurateError, StateError
 from curate.loader.feedback import Feedback
+from curate.loader.rewind import KEPT_STEPS
 from curate.loader.settings import Constants
 from curate.loader.stages import Stage
-from curate.loader.state import LaneArrays
+from curate.loader.state import Ints, LaneArrays
+from curate.loader.weights import WeightLog
 
 FORMAT = 1
 RUN = "run"
@@ -108,6 +111,43 @@ def read_common(state: Mapping[str, Any]) -> dict[str, Any]:
     return dict(common)
 
 
+@contextlib.contextmanager
+def damage_named() -> Iterator[None]:
+    """Turn what a state that is not of our making does into a StateError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, zlib.error) as exc:
+        if isinstance(exc, CurateError):
+            raise
+        raise StateError(f"the state is damaged: {type(exc).__name__}: {exc}") from exc
+
+
+def check_position(
+    constants: Constants, common: Mapping[str, Any], log: WeightLog, names: Sequence[str]
+) -> None:
+    """See that step, pools and sealed weights of a state go together.
+
+    Raises:
+        StateError: they do not.
+    """
+    step, first = common["step"], common["stages"][-1]["first_step"]
+    if type(step) is not int or not 0 <= first <= step < 1 << 60:
+        raise StateError(f"the state's step must be a number from {first}: {step!r}")
+    if list(common["pools"]) != list(names):
+        raise StateError(
+            f"the pools of the state and of its plan differ: {common['pools']} and {list(names)}"
+        )
+    last = constants.block_of(max(step - 1, first))
+    most = (step + KEPT_STEPS + constants.max_in_flight) // constants.block_steps + 1
+    if not last < log.sealed <= most or any(block not in log.blocks for block in range(last, log.sealed)):
+        raise StateError(f"the state of step {step} cannot have sealed the weights of {log.sealed} blocks")
+    for block, weights in log.blocks.items():
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise StateError(
+                f"the weights of block {block} are not finite and at least 0: {weights.tolist()}"
+            )
+
+
 def check_constants(mine: Constants, theirs: Mapping[str, Any], on_mismatch: OnMismatch) -> None:
     """See that the constants of a state are those of the run.
 
@@ -140,9 +180,12 @@ def stage_to_json(stage: Stage) -> dict[str, Any]:
 
 def stage_from_json(record: Mapping[str, Any]) -> Stage:
     """The stage that was packed."""
-    arrays = {}
-    for name in ("cursor", "pieces"):
-        if name in record:
-            data = zlib.decompress(base64.b64decode(record[name]["zlib"]))
-            arrays[name] = np.frombuffer(data, "<i8").reshape(record[name]["shape"]).astype(np.int64)
-    return Stage(record["source"], record["plan"], record["first_step"], **arrays)
+    cursor, pieces = (_unpack_array(record.get(name)) for name in ("cursor", "pieces"))
+    return Stage(record["source"], record["plan"], record["first_step"], cursor, pieces)
+
+
+def _unpack_array(record: Any) -> Ints | None:
+    if record is None:
+        return None
+    data = zlib.decompress(base64.b64decode(record["zlib"]))
+    return np.frombuffer(data, "<i8").reshape(record["shape"]).astype(np.int64)

@@ -4,10 +4,12 @@ A stage knows where its plan is, and once it is over, where every lane was. From
 next stage leaves out are found again on any machine, so a state needs no list of documents.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.errors import StateError
 from curate.loader.consumed import left_to_give, served_counts
@@ -31,6 +33,14 @@ class Stage:
     cursor: Ints | None = None
     """Of all lanes at its end; None while it lasts."""
     pieces: Ints | None = None
+    cache: dict[str, npt.NDArray[np.int32]] = field(default_factory=dict, compare=False, repr=False)
+    """What was computed of it."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of where the lanes were."""
+        arrays = [array for array in (self.cursor, self.pieces) if array is not None]
+        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def succeed(corpora: Sequence[Corpus], stages: Sequence[Stage], new: Corpus) -> Corpus:
@@ -41,14 +51,22 @@ def succeed(corpora: Sequence[Corpus], stages: Sequence[Stage], new: Corpus) -> 
         stages: the same, all over.
         new: the next plan.
     """
+    name = fingerprint([[stage.plan, stage.first_step, stage.digest] for stage in stages])
+    found = new.index.found_without(name)
+    if found is not None:
+        return replace(new, index=found)
     left = np.array(new.index.repeats)
-    indexes = []
     for corpus, stage in zip(corpora, stages, strict=True):
+        left = left_to_give(corpus.index, _served(corpus, stage), new.index, left)
+    return replace(new, index=new.index.without(left, name))
+
+
+def _served(corpus: Corpus, stage: Stage) -> npt.NDArray[np.int32]:
+    """How often a stage served each document in its last epoch; kept with the stage."""
+    if "served" not in stage.cache:
         assert stage.cursor is not None and stage.pieces is not None
-        served = served_counts(corpus.index, corpus.constants, stage.cursor, stage.pieces)
-        left = left_to_give(corpus.index, served, new.index, left)
-        indexes.append([corpus.index.fingerprint, stage.cursor.tolist()])
-    return replace(new, index=new.index.without(left, fingerprint(indexes)))
+        stage.cache["served"] = served_counts(corpus.index, corpus.constants, stage.cursor, stage.pieces)
+    return stage.cache["served"]
 
 
 def restore(opened: Corpus, stages: Sequence[Stage], opener: Opener | None, *, reopen: bool) -> list[Corpus]:

@@ -71,11 +71,13 @@ class LaneArrays:
             if field.name not in arrays:
                 raise StateError(f"the state of {name} has no {field.name}")
             value = np.asarray(arrays[field.name])
-            if value.shape != mine[number].shape:
+            if value.shape != mine[number].shape or value.dtype != mine.dtype:
                 raise StateError(
-                    f"{field.name} of {name} has another shape than this run: {value.shape} and "
-                    f"{mine[number].shape}"
+                    f"{field.name} of {name} has another shape or type than this run: {value.shape} "
+                    f"{value.dtype} and {mine[number].shape} {mine.dtype}"
                 )
+            if np.isnan(value).any() or (field.name != "pieces" and (value < 0).any()):
+                raise StateError(f"{field.name} of {name} has numbers that cannot be: NaN or below 0")
             mine[number] = value
 
     def part(self, first: int, stop: int) -> "LaneArrays":

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from curate.loader.order import Ints, PoolOrder
 
 FIRST_CHUNK_TOKENS = 1_024
+TOKEN_BYTES = 4
 CHUNK_TOKENS = 16_384
 """Tokens that are read at once, about: few at first, so that a run begins soon."""
 
@@ -56,6 +57,13 @@ class Chunks:
         self._memory_bytes = memory_bytes
         self._sizes: OrderedDict[Stream, int] = OrderedDict()
         self._num_bytes = 0
+        self.num_streams = 0
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that a stream reads at once: less where so many streams would not fit into memory."""
+        share = self._memory_bytes // (2 * TOKEN_BYTES * max(self.num_streams, 1))
+        return min(max(share, FIRST_CHUNK_TOKENS), CHUNK_TOKENS)
 
     def used(self, stream: "Stream", num_bytes: int) -> None:
         """Note that a stream holds `num_bytes` and was used; others are dropped if it is too much."""
@@ -86,6 +94,7 @@ class Stream:
         self._ahead: Future[Chunk] | None = None
         self._ahead_at = (-1, -1)
         self._chunk_tokens = FIRST_CHUNK_TOKENS
+        chunks.num_streams += 1
 
     def docs(self, window: int) -> Ints | None:
         """Positions of the documents of a window, in order; None past the end."""
@@ -138,7 +147,7 @@ class Stream:
 
     def _read(self, window: int, item: int, docs: Ints) -> Chunk:
         num_docs = _fitting(self._planned[docs[item : item + self._chunk_tokens]], self._chunk_tokens)
-        self._chunk_tokens = min(2 * self._chunk_tokens, CHUNK_TOKENS)
+        self._chunk_tokens = min(2 * self._chunk_tokens, self._chunks.most_tokens)
         docs = docs[item : item + num_docs]
         tokens, offsets = self._reader.read(docs)
         return Chunk(window, item, tokens, offsets.tolist(), docs.tolist(), item + num_docs)

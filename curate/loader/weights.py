@@ -19,7 +19,7 @@ from curate.errors import ConfigError, StateError
 from curate.loader.feedback import mean_losses
 from curate.loader.settings import Constants
 from curate.loader.state import Floats, Ints
-from curate.selection.mixer import Mixer
+from curate.selection.mixer import Mixer, normalised
 from curate.selection.supply import within_supply
 
 
@@ -149,16 +149,21 @@ class Mixing:
 
 def weight_array(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
     """Weights in the order of the pools, scaled to a sum of 1; pools that are not named get 0."""
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"weights must be a mapping from pools to numbers: {weights!r}")
     unknown = sorted(set(weights) - set(names))
     if unknown:
         raise ConfigError(f"there is no pool {', '.join(unknown)}; there are: {', '.join(names)}")
-    values = np.array([float(weights.get(name, 0.0)) for name in names])
+    try:
+        values = np.array([float(weights.get(name, 0.0)) for name in names])
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"weights must be numbers: {dict(weights)}") from exc
     wrong = [name for name, value in zip(names, values, strict=True) if not 0 <= value < np.inf]
     if wrong:
         raise ConfigError(f"the weight of pool {wrong[0]} must be finite and at least 0: {weights[wrong[0]]}")
-    if not values.sum() > 0:
+    if not values.any():
         raise ConfigError(f"no weight is above 0: {dict(weights)}")
-    return np.asarray(values / values.sum())
+    return normalised(values)
 
 
 Gather = Callable[[Ints], Ints]

@@ -64,6 +64,11 @@ class World:
         """A picklable value of every rank, in their order."""
         if self.size == 1:
             return [value]
+        if not self.can_sum:
+            raise ConfigError(
+                "this needs all ranks, but rank and world_size were given without a group",
+                hint="start torch.distributed first, or pass group=",
+            )
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self._group)
         return values

@@ -67,7 +67,7 @@ def test_a_rare_pool_is_served_its_share():
 
 
 def test_weights_that_change_every_block_are_followed_within_a_sequence():
-    """Over all lanes a pool is at most a sequence a lane from what was asked, a single lane at most 1.5."""
+    """Over all lanes a pool is at most a sequence a lane from what was asked, a single lane at most two."""
     sizes = {
         "a": exponential(30, 4000),
         "b": exponential(300, 2000),
@@ -85,8 +85,8 @@ def test_weights_that_change_every_block_are_followed_within_a_sequence():
         if step % 2:
             served = data.arrays.served[:, :, 0]
             ahead = np.abs(served - asked)
-            assert ahead.mean(axis=0).max() <= 512 and ahead.max() <= 1.5 * 512
-            assert np.abs((served - asked).mean(axis=0)).max() <= 0.25 * 512
+            assert ahead.mean(axis=0).max() <= 512 and ahead.max() <= 2 * 512
+            assert np.abs((served - asked).mean(axis=0)).max() <= 512
     assert (data.arrays.served[:, :, 0].sum(axis=0) > 0).all()
 
 
