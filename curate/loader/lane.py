@@ -38,13 +38,29 @@ class Lane:
         self.touched: set[int] = set()
         """Pools that changed since the last step."""
         self._pieces: list[Piece] | None = None
-        self.take_passes()
+        self._weights: list[float] = []
+        self.take_passes([])
 
-    def take_passes(self) -> None:
-        """Take passes and clock from the arrays."""
+    def take_passes(self, weights: list[float]) -> None:
+        """Take passes and clock from the arrays, to go on with these weights."""
         self.clock = float(self._arrays.clock[self.number])
+        self._weights = weights
         self.passes: list[float] = self._arrays.passes[self.number].tolist()
         self.heap = heap_of(self.passes)
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """See how fast the clock goes: pools that have something left share all tokens."""
+        weights = zip(self._weights, self.passes, strict=False)
+        live = sum(weight for weight, least in weights if least < inf)
+        self._clock_rate = 1.0 / live if live > 0 else 0.0
+
+    def pay(self, pool: int, num_tokens: int, cost: float) -> float:
+        """Count tokens that a pool served; its new pass."""
+        if self.passes[pool] < inf:
+            self.clock += num_tokens * self._clock_rate
+            self.passes[pool] += num_tokens * cost
+        return self.passes[pool]
 
     def course(self, pool: int) -> Course:
         """Where the lane stands in a pool."""
@@ -75,6 +91,7 @@ class Lane:
             if chunk is None:
                 heappop(heap)
                 self.passes[pool] = inf
+                self._share_out()
                 course.is_done = True
                 continue
             if course.window != chunk.window:

@@ -108,8 +108,8 @@ class Lanes:
             if self._block < 0:
                 old = self._weights_of(block - 1)
             reweigh(self.arrays, old, self._weights, self._phases)
-            for lane in self._lanes:
-                lane.take_passes()
+        for lane in self._lanes:
+            lane.take_passes(self._weights.tolist())
         with np.errstate(divide="ignore"):
             self._costs = (1.0 / self._weights).tolist()
         self._block = block
@@ -144,16 +144,14 @@ class Lanes:
 
     def _split(self, lane: Lane, row: int, out: Ints, spans: list[int]) -> bool:
         """Fill a sequence with pieces that are cut where it ends."""
-        at, seq_len, heap, passes, costs = 0, self._constants.seq_len, lane.heap, lane.passes, self._costs
+        at, seq_len, heap, costs = 0, self._constants.seq_len, lane.heap, self._costs
         while at < seq_len:
             piece = lane.take(heap, seq_len - at)
             if piece is None:
                 return False
             pool = piece.pool
-            lane.clock = passes[pool]
             at = _serve(lane, piece, row, at, out, spans)
-            passes[pool] += piece.num_tokens * costs[pool]
-            heapreplace(heap, (passes[pool], pool))
+            heapreplace(heap, (lane.pay(pool, piece.num_tokens, costs[pool]), pool))
         return True
 
     def _fit(self, lane: Lane, row: int, out: Ints, spans: list[int]) -> bool:
@@ -162,12 +160,10 @@ class Lanes:
         if not buffer:
             return False
         due = min((passes[piece.pool], piece.pool) for piece in buffer)[1]
-        if (least := min(passes)) < inf:
-            lane.clock = least
         at = 0
         for piece in pack(buffer, constants.seq_len, due=due, best=constants.packing == "best_fit"):
             at = _serve(lane, piece, row, at, out, spans)
-            passes[piece.pool] += piece.num_tokens * self._costs[piece.pool]
+            lane.pay(piece.pool, piece.num_tokens, self._costs[piece.pool])
             lane.touched.add(piece.pool)
         held = self.arrays.pieces[lane.number]
         held[:] = EMPTY

@@ -37,7 +37,7 @@ class LaneArrays:
     done: npt.NDArray[np.bool_]
     """Whether the pool has no document left for the lane."""
     clock: Floats
-    """The pass of the pool that was served last."""
+    """Tokens that the lane served, by the weights of the pools that had something left."""
     pieces: Ints
     """Pieces that the packer holds, oldest first."""
 

@@ -76,17 +76,17 @@ def test_weights_that_change_every_block_are_followed_within_a_sequence():
     }
     data = made(FakeIndex(sizes, block_docs=4), global_batch=16, seq_len=512, block_steps=2)
     rng = np.random.default_rng(4)
-    asked = np.zeros(4)
+    asked, furthest = np.zeros(4), 0.0
     tokens = 2 * 512
-    for step, _ in enumerate(islice(data, 200)):
+    for step, _ in enumerate(islice(data, 1000)):
         if step % 2 == 0:
             asked += data.mixing.log.of(step // 2) * tokens
         data.set_weights(dict(zip("abcd", rng.dirichlet([0.5] * 4), strict=True)))
         if step % 2:
             served = data.arrays.served[:, :, 0]
-            ahead = np.abs(served - asked)
-            assert ahead.mean(axis=0).max() <= 512 and ahead.max() <= 2 * 512
+            furthest = max(furthest, np.abs(served - asked).max() / 512)
             assert np.abs((served - asked).mean(axis=0)).max() <= 512
+    assert furthest <= 2
     assert (data.arrays.served[:, :, 0].sum(axis=0) > 0).all()
 
 

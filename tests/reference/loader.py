@@ -66,7 +66,13 @@ class Lane:
         return len(piece[3]) * (1.0 / weight) if weight > 0 else math.inf
 
     def serve(self, piece):
-        self.passes[piece[0]] += self.cost(piece)
+        """The clock goes by tokens over the weights of the pools that have something left."""
+        if self.passes[piece[0]] < math.inf:
+            live = sum(
+                weight for weight, least in zip(self.weights, self.passes, strict=True) if least < math.inf
+            )
+            self.clock += len(piece[3]) * (1.0 / live)
+            self.passes[piece[0]] += self.cost(piece)
 
     def sequence(self):
         """Pieces of one sequence, with where each begins; None where it cannot be filled."""
@@ -76,7 +82,6 @@ class Lane:
                 piece = self.take(seq_len - at)
                 if piece is None:
                     return None
-                self.clock = self.passes[piece[0]]
                 self.serve(piece)
                 pieces.append((at, piece))
                 at += len(piece[3])
@@ -89,8 +94,6 @@ class Lane:
             self.buffer.append(piece)
         if not self.buffer:
             return None
-        if min(self.passes) < math.inf:
-            self.clock = min(self.passes)
         due = min((self.passes[piece[0]], piece[0]) for piece in self.buffer)[1]
         piece = next(piece for piece in self.buffer if piece[0] == due)
         while piece is not None:
