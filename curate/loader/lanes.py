@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from heapq import heapreplace
-from math import inf
 
 import numpy as np
 

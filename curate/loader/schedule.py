@@ -10,9 +10,9 @@ of a pool is what would be left of a piece at a random token, spread evenly over
 that is due first is drawn as pieces follow one another, in proportion to weight / tokens of a piece (Palm's
 distribution), or batches of equal pieces would swing for ever.
 
-When weights change, what a pool is ahead of the lane's clock, in tokens, stays; the clock is the tokens that the
-lane served, so shares follow the weights over any number of changes. Not here: who changes them (weights.py), the
-choice itself (lane.py).
+When weights change, what a pool is ahead of the lane's clock, in tokens, stays; the clock is the tokens
+that the lane served, so shares follow the weights over any number of changes. Not here: who changes them
+(weights.py), the choice itself (lane.py).
 """
 
 import numpy as np

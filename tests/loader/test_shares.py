@@ -67,7 +67,7 @@ def test_a_rare_pool_is_served_its_share():
 
 
 def test_weights_that_change_every_block_are_followed_within_a_sequence():
-    """Over all lanes a pool is at most a sequence a lane from what was asked, a single lane at most two."""
+    """Over all lanes a pool is at most a sequence a lane from what was asked, a single lane at most two and a half."""
     sizes = {
         "a": exponential(30, 4000),
         "b": exponential(300, 2000),
@@ -86,7 +86,7 @@ def test_weights_that_change_every_block_are_followed_within_a_sequence():
             served = data.arrays.served[:, :, 0]
             furthest = max(furthest, np.abs(served - asked).max() / 512)
             assert np.abs((served - asked).mean(axis=0)).max() <= 512
-    assert furthest <= 2
+    assert furthest <= 2.5
     assert (data.arrays.served[:, :, 0].sum(axis=0) > 0).all()
 
 
