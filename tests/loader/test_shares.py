@@ -67,7 +67,7 @@ def test_a_rare_pool_is_served_its_share():
 
 
 def test_weights_that_change_every_block_are_followed_within_a_sequence():
-    """Over all lanes a pool is at most a sequence a lane from what was asked, a single lane two and a half."""
+    """Over all lanes at most a sequence a lane and pool from what was asked, a single lane two and a half."""
     sizes = {
         "a": exponential(30, 4000),
         "b": exponential(300, 2000),
