@@ -73,8 +73,7 @@ class Data(TrainingRun, IterableDataset[Batch]):
         finally:
             feed.close()
             if self.log is not None:
-                if self.world.size == 1:  # several ranks may not end alike
-                    self.write_log()
+                self.write_log(is_last=True)
                 self.log.close()
 
     def _feed(self, make_feed: Callable[[Start, WeightLog], Feed]) -> Feed:

@@ -23,7 +23,7 @@ from curate.loader.rewind import KEPT_STEPS, Rewind
 from curate.loader.schedule import phases, reweigh
 from curate.loader.served import RunLog
 from curate.loader.stages import Opener, Stage, restore, succeed
-from curate.loader.state import TOKENS, Floats, LaneArrays
+from curate.loader.state import TOKENS, Floats, Ints, LaneArrays
 from curate.loader.weights import Mixing
 from curate.loader.world import World, share
 from curate.schema import fingerprint
@@ -111,7 +111,7 @@ class TrainingRun:
     def _enter_stage(self, first_block: int) -> None:
         """New lanes for the corpus, from a block on."""
         self._exhausted: set[int] = set()
-        self._is_line_due = False
+        self._line: tuple[int, Ints | None] | None = None
         self.rewind = Rewind()
         constants, corpus = self.corpus.constants, self.corpus
         self.mixing = Mixing(constants, self._mixer, corpus.names, corpus.allowed, sealed=first_block)
@@ -211,23 +211,28 @@ class TrainingRun:
             part.delta.apply(self.arrays, self.lanes.start)
         self._report_exhausted(parts)
         self.step += 1
-        self._is_line_due = self.step % constants.block_steps == 0
+        if self.log is not None and self.step % constants.block_steps == 0:
+            block = constants.block_of(self.step) - 1
+            self._line = (block, self._line_sums(block))
 
-    def write_log(self) -> None:
+    def _line_sums(self, block: int) -> Ints:
+        """Tokens and documents so far, losses of a block and their counts, over all ranks, [pools, 4]."""
+        sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
+        return self.world.sum(sums) if self.world.can_sum else sums
+
+    def write_log(self, *, is_last: bool = False) -> None:
         """Write the line of a block that was handed out, once the losses of its last step have come.
 
-        That is before the next step is handed out, alike on all ranks.
+        That is before the next step is handed out, alike on all ranks. Several ranks may end apart, so their
+        last line has the losses up to the step before.
         """
-        if self.log is None or not self._is_line_due:
+        if self.log is None or self._line is None:
             return
-        self._is_line_due = False
-        constants = self.corpus.constants
-        block = constants.block_of(self.step) - 1
-        sums = np.concatenate([self.arrays.served.sum(axis=0), self._feedback.total(block)], axis=1)
-        if self.world.can_sum:
-            sums = self.world.sum(sums)
-        if self.world.rank == 0:
-            began = constants.block_of(self.stages[-1].first_step)
+        (block, sums), self._line = self._line, None
+        if not is_last or self.world.size == 1:
+            sums = self._line_sums(block)
+        if self.world.rank == 0 and sums is not None:
+            began = self.corpus.constants.block_of(self.stages[-1].first_step)
             self.log.write(self.corpus, block, self.mixing.log.of(block), sums, first_block=began)
 
     def _report_exhausted(self, parts: list[Sequences]) -> None:
@@ -336,7 +341,8 @@ class TrainingRun:
         self.pending = None
         self._exhausted = set()
         is_boundary = self.step % self.corpus.constants.block_steps == 0
-        self._is_line_due = is_boundary and self.step != stages[-1].first_step
+        is_due = is_boundary and self.step != stages[-1].first_step
+        self._line = (self.corpus.constants.block_of(self.step) - 1, None) if is_due else None
         if self.log is not None:
             self.log.close()
             self.log = RunLog(self.log.path, corpora[0], stages[0].plan)

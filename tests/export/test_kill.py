@@ -90,7 +90,6 @@ def test_a_killed_export_is_completed_with_the_same_bytes(
 ) -> None:
     found = kill_rounds(run, tokenizer, tmp_path, to, 2)
     assert found["landed"], found
-    assert found["partial"], found
 
 
 @pytest.mark.slow

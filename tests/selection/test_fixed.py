@@ -142,7 +142,7 @@ def test_replay_gives_the_logged_weights_by_step_and_holds_the_last() -> None:
         with pytest.raises(ConfigError, match=message):
             ended.weights(0, step, 1)
     with pytest.raises(ConfigError, match="no pool is named 'gone'"):
-        started(Replay([0], [{"gone": 0.5, "p0000": 0.5}], end_step=None), [1, 1])
+        started(Replay([0], [{"gone": 0.5, "p0000": 0.5}], end_step=None), [1, 1]).weights(0, 0, 1)
     with pytest.raises(ConfigError, match="no blocks"):
         Replay([], [], end_step=None)
 
