@@ -346,6 +346,11 @@ class TrainingRun:
         if self.log is not None:
             self.log.close()
             self.log = RunLog(self.log.path, corpora[0], stages[0].plan)
+            first_step = (
+                self.corpus.constants.block_of(self.step) - is_due
+            ) * self.corpus.constants.block_steps
+            if len(stages) > 1 and stages[-1].first_step == first_step:
+                self.log.note({"swap": stages[-1].source, "first_step": first_step})
         if common["pending"] is not None:
             self._wait_for(*common["pending"])
         self._follow_swaps()
