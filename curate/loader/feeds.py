@@ -185,9 +185,9 @@ class WorkerFeed:
         """Take the next item; items come from one worker after another."""
         try:
             tokens, parts = next(self._items)
-        except RuntimeError as exc:
-            if "exited unexpectedly" in str(exc) or "is killed by signal" in str(exc):
-                raise WorkerError(self._describe_death(str(exc))) from exc
+        except (RuntimeError, ConnectionError, EOFError) as exc:
+            if _is_death(exc):
+                raise WorkerError(self._describe_death(str(exc) or type(exc).__name__)) from exc
             raise
         steps = tokens.numpy()
         taken = [replace(part, tokens=own) for part, own in zip(parts, steps, strict=True)]
@@ -214,7 +214,17 @@ class WorkerFeed:
         self._shared.close()
         shutdown = getattr(self._items, "_shutdown_workers", None)
         if shutdown is not None:
-            shutdown()
+            try:
+                shutdown()
+            except RuntimeError as exc:  # torch's signal handler speaks up anywhere
+                if not _is_death(exc):
+                    raise
+
+
+def _is_death(exc: BaseException) -> bool:
+    """Whether an error of a DataLoader says that one of its workers is gone."""
+    is_gone = isinstance(exc, ConnectionError | EOFError)  # its end of a pipe or of shared memory is closed
+    return is_gone or "exited unexpectedly" in str(exc) or "is killed by signal" in str(exc)
 
 
 @dataclass(frozen=True)
