@@ -100,7 +100,8 @@ class Data(TrainingRun, IterableDataset[Batch]):
         Args:
             num_workers: processes of this rank; they must be able to share its lanes equally.
             multiprocessing_context: fork, spawn or forkserver; None is Python's default.
-            prefetch_steps: steps that workers are ahead; above `in_flight` they wait for weights.
+            prefetch_steps: items that each worker is ahead: some steps of a block, up to a few megabytes.
+                Beyond the sealed weights they wait.
             seal_timeout_s: how long a worker waits for weights while the training loop takes no batch.
             look_ahead: batches that the training loop fetches before it trains on them; states of the loader
                 leave that many out.

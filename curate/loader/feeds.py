@@ -234,7 +234,7 @@ class WorkerSettings:
     context: str | None = None
     """fork, spawn or forkserver; None is Python's default."""
     prefetch_steps: int = 2
-    """Steps that a worker is ahead."""
+    """Items of steps, each of up to `ITEM_BYTES`, that a worker is ahead."""
     timeout_s: float = 1800.0
     """Seconds that a worker waits for weights."""
 

@@ -1,8 +1,8 @@
 """Lanes at work: from documents to the sequences of a step, for the lanes that a process hosts.
 
 A lane depends on the index, the constants and the sealed weights alone, so a batch is the same whoever hosts
-its lanes. Cost: about 5 us for a piece of a document beside its reading and tokenising. Not here: how ranks
-and workers share lanes (dataset.py).
+its lanes. Cost: about 4 us for a piece of a document beside its reading and tokenising. Not here: how ranks
+and workers share lanes (feeds.py, world.py).
 """
 
 from collections.abc import Callable

@@ -69,11 +69,8 @@ class TrainingRun:
         self.stages = [Stage(source, corpus.index.fingerprint, 0)]
         self.pending: tuple[int, str, Corpus] | None = None
         capped = bool(np.isfinite(corpus.allowed).any())
-        if (mixer.needs_feedback or capped) and not world.can_sum:
-            raise ConfigError(
-                "these weights need sums over all ranks, but rank and world_size were given without a group",
-                hint="start torch.distributed first, or pass group=",
-            )
+        if mixer.needs_feedback or capped:
+            world.need_all("what these weights are made of")
         self._check_ranks(log)
         self.step = 0
         self._feedback = self._no_feedback(len(corpus.names))
@@ -361,6 +358,7 @@ class TrainingRun:
     def _wait_for(self, block: int, source: str) -> None:
         if self._opener is None:
             raise ConfigError("this data set was made without a way to open plans")
+        self.world.need_all("moving to another plan")
         corpus = self._opener(source)
         if corpus.tokenizer != self.corpus.tokenizer:
             raise ConfigError(

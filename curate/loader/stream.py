@@ -2,7 +2,7 @@
 
 What is in memory is a cache: a piece of a document can be asked for again after it was dropped, and is read
 again. All streams of a process share one limit of bytes; the stream that was used least recently gives up its
-tokens first. Not here: which piece is next (lanes.py), how documents are read (reading.py).
+tokens first. Not here: which piece is next (lane.py), how documents are read (reading.py).
 """
 
 from collections import OrderedDict

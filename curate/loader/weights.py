@@ -9,7 +9,7 @@ Sums over ranks are of 64-bit integers, so they do not depend on who hosts which
 that make weights of losses (curate.selection).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from curate.errors import ConfigError, StateError
 from curate.loader.feedback import mean_losses
 from curate.loader.settings import Constants
 from curate.loader.state import Floats, Ints
-from curate.selection.mixer import Mixer, normalised
+from curate.selection.mixer import Mixer, check_names, checked
 from curate.selection.supply import within_supply
 
 
@@ -150,21 +150,10 @@ class Mixing:
 def weight_array(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
     """Weights in the order of the pools, scaled to a sum of 1; pools that are not named get 0."""
     if not isinstance(weights, Mapping):
-        raise ConfigError(f"weights must be a mapping from pools to numbers: {weights!r}")
-    unknown = sorted(set(weights) - set(names))
-    if unknown:
-        raise ConfigError(f"there is no pool {', '.join(unknown)}; there are: {', '.join(names)}")
+        raise ConfigError(f"set_weights takes a mapping from pools to numbers: {weights!r}")
+    check_names(weights, names, at="set_weights")
     try:
-        values = np.array([float(weights.get(name, 0.0)) for name in names])
+        values = [float(weights.get(name, 0.0)) for name in names]
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"weights must be numbers: {dict(weights)}") from exc
-    wrong = [name for name, value in zip(names, values, strict=True) if not 0 <= value < np.inf]
-    if wrong:
-        raise ConfigError(f"the weight of pool {wrong[0]} must be finite and at least 0: {weights[wrong[0]]}")
-    if not values.any():
-        raise ConfigError(f"no weight is above 0: {dict(weights)}")
-    return normalised(values)
-
-
-Gather = Callable[[Ints], Ints]
-"""Sums an array of integers over all ranks."""
+        raise ConfigError(f"set_weights: a weight is a number: {dict(weights)}") from exc
+    return checked(values, at="set_weights")

@@ -39,6 +39,18 @@ class World:
         """Whether sums over all ranks can be made."""
         return self.size == 1 or self._group is not None
 
+    def need_all(self, what: str) -> None:
+        """See that ranks can speak to each other.
+
+        Raises:
+            ConfigError: `what` cannot be done.
+        """
+        if not self.can_sum:
+            raise ConfigError(
+                f"{what} needs all ranks, but rank and world_size were given without a group",
+                hint="start torch.distributed first, or pass group=",
+            )
+
     def sum(self, values: Ints) -> Ints:
         """Sum of each number over all ranks; every rank must call it."""
         if self.size == 1:
@@ -64,11 +76,7 @@ class World:
         """A picklable value of every rank, in their order."""
         if self.size == 1:
             return [value]
-        if not self.can_sum:
-            raise ConfigError(
-                "this needs all ranks, but rank and world_size were given without a group",
-                hint="start torch.distributed first, or pass group=",
-            )
+        self.need_all("this")
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self._group)
         return values

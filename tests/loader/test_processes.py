@@ -182,7 +182,7 @@ def test_weights_that_differ_between_ranks_are_found(tmp_path):
 
 
 def test_ranks_without_a_group_cannot_learn_weights():
-    with pytest.raises(CurateError, match="these weights need sums over all ranks"):
+    with pytest.raises(CurateError, match="what these weights are made of needs all ranks"):
         Data(corpus(INDEX), make_mixer("exp3"), World(0, 2))
 
 
