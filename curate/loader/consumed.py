@@ -6,7 +6,7 @@ pool by pool, the epoch that is not over for every lane. In its first epoch the 
 as often as it repeats it, less what was served; from the second on as it says.
 
 Cost: a pass over the documents of both plans, 10 bytes a document while it works. Not here: when plans
-change (data.py).
+change (run.py).
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def served_counts(index: Index, constants: Constants, cursor: Ints, pieces: Ints
         index: the documents.
         constants: of the run.
         cursor: of all lanes, [lanes, pools, 3].
-        pieces: of all lanes, which the packers hold and have not served, [lanes, pieces, 5].
+        pieces: of all lanes, which the packers hold and have not served, [lanes, pieces, 6].
     """
     counts = np.zeros(len(index.tokens), np.int32)
     orders = [pool_order(index, constants, pool) for pool in range(len(index.pools))]

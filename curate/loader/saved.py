@@ -21,7 +21,7 @@ from curate.loader.feedback import Feedback
 from curate.loader.rewind import KEPT_STEPS
 from curate.loader.settings import Constants
 from curate.loader.stages import Stage
-from curate.loader.state import Ints, LaneArrays
+from curate.loader.state import LaneArrays
 from curate.loader.weights import WeightLog
 
 FORMAT = 1
@@ -169,23 +169,21 @@ def check_constants(mine: Constants, theirs: Mapping[str, Any], on_mismatch: OnM
 
 
 def stage_to_json(stage: Stage) -> dict[str, Any]:
-    """A stage with its arrays, packed."""
+    """A stage, with where all lanes were at its end."""
     record: dict[str, Any] = {"source": stage.source, "plan": stage.plan, "first_step": stage.first_step}
-    for name, array in (("cursor", stage.cursor), ("pieces", stage.pieces)):
-        if array is not None:
-            packed = base64.b64encode(zlib.compress(np.ascontiguousarray(array, "<i8").tobytes())).decode()
-            record[name] = {"shape": list(array.shape), "zlib": packed}
+    if stage.cursor is not None and stage.pieces is not None:
+        packed = pack({"cursor": stage.cursor, "pieces": stage.pieces})
+        record["lanes"] = base64.b64encode(zlib.compress(packed)).decode()
     return record
 
 
 def stage_from_json(record: Mapping[str, Any]) -> Stage:
-    """The stage that was packed."""
-    cursor, pieces = (_unpack_array(record.get(name)) for name in ("cursor", "pieces"))
-    return Stage(record["source"], record["plan"], record["first_step"], cursor, pieces)
+    """The stage that was written.
 
-
-def _unpack_array(record: Any) -> Ints | None:
-    if record is None:
-        return None
-    data = zlib.decompress(base64.b64decode(record["zlib"]))
-    return np.frombuffer(data, "<i8").reshape(record["shape"]).astype(np.int64)
+    Raises:
+        StateError: where the lanes were is damaged.
+    """
+    arrays = {}
+    if "lanes" in record:
+        arrays = unpack(zlib.decompress(base64.b64decode(record["lanes"])), f"stage {record['source']}")
+    return Stage(record["source"], record["plan"], record["first_step"], **arrays)

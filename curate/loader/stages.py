@@ -14,6 +14,7 @@ import numpy.typing as npt
 from curate.errors import StateError
 from curate.loader.consumed import left_to_give, served_counts
 from curate.loader.corpus import Corpus
+from curate.loader.settings import Constants
 from curate.loader.state import Ints
 from curate.schema import fingerprint
 
@@ -33,14 +34,16 @@ class Stage:
     cursor: Ints | None = None
     """Of all lanes at its end; None while it lasts."""
     pieces: Ints | None = None
-    cache: dict[str, npt.NDArray[np.int32]] = field(default_factory=dict, compare=False, repr=False)
-    """What was computed of it."""
+    cache: dict[str, npt.NDArray[np.int32]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """What was computed of it; another stage that is made of it begins without."""
 
-    @property
-    def digest(self) -> str:
-        """Hash of where the lanes were."""
-        arrays = [array for array in (self.cursor, self.pieces) if array is not None]
-        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+    def digest(self, constants: Constants) -> str:
+        """Hash of what decides which documents it served."""
+        arrays = [array.tobytes() for array in (self.cursor, self.pieces) if array is not None]
+        lanes = hashlib.sha256(b"".join(arrays)).hexdigest()
+        return fingerprint([self.plan, self.first_step, lanes, constants.model_dump(mode="json")])
 
 
 def succeed(corpora: Sequence[Corpus], stages: Sequence[Stage], new: Corpus) -> Corpus:
@@ -51,7 +54,9 @@ def succeed(corpora: Sequence[Corpus], stages: Sequence[Stage], new: Corpus) -> 
         stages: the same, all over.
         new: the next plan.
     """
-    name = fingerprint([[stage.plan, stage.first_step, stage.digest] for stage in stages])
+    name = fingerprint(
+        [stage.digest(corpus.constants) for corpus, stage in zip(corpora, stages, strict=True)]
+    )
     found = new.index.found_without(name)
     if found is not None:
         return replace(new, index=found)

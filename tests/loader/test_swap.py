@@ -208,3 +208,30 @@ def test_a_lane_that_is_missing_is_named():
         data.load_state_dict(state)
     with pytest.raises(StateError, match="no text 'run'"):
         data.load_state_dict({"x": torch.zeros(1)})
+
+
+def test_a_run_that_begins_again_forgets_what_its_stages_served():
+    plans = {"first": FakeIndex({"a": [9] * 400}, name="first")}
+    data = made(plans, block_steps=1)
+    batches = iter(data)
+    next(batches)
+    data.swap_plan("first")
+    list(islice(batches, 4))
+    state = {**data.state_dict(), "run": "{"}
+    data.load_state_dict(state, on_mismatch="restart")
+    assert len(data.stages) == 1 and not data.stages[0].cache
+    same(next(iter(data)), next(iter(made(plans, block_steps=1))))
+
+
+def test_what_is_left_depends_on_the_seed():
+    """Runs that share a cache folder may have lanes at the same places."""
+    index = FakeIndex({"a": [32] * 64}, name="first")
+    names = set()
+    for seed in (0, 1):
+        data = made({"first": index}, block_steps=1, seed=seed)
+        batches = iter(data)
+        next(batches)
+        data.swap_plan("first")
+        list(islice(batches, 3))
+        names.add(data.stages[0].digest(data.corpora[0].constants))
+    assert len(names) == 2
