@@ -31,6 +31,12 @@ class Data(TrainingRun, IterableDataset[Batch]):
 
     read_threads: int = 2
     """Threads that read ahead where no workers do."""
+    _current: Feed | None = None
+    _bytes: tuple[int, int] = (0, 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker of another DataLoader gets: nothing that is at work here."""
+        return {**self.__dict__, "_current": None}
 
     # Iterating
 
@@ -55,7 +61,7 @@ class Data(TrainingRun, IterableDataset[Batch]):
             while True:
                 self.write_log()
                 if self.is_swap_due():
-                    feed.close()
+                    self._end(feed)
                     self.swap()
                     feed = self._feed(make_feed)
                 for block, weights in self.seal_due():
@@ -71,14 +77,33 @@ class Data(TrainingRun, IterableDataset[Batch]):
                     return
                 yield self._hand_out(parts)
         finally:
-            feed.close()
+            self._end(feed)
             if self.log is not None:
                 self.write_log(is_last=True)
                 self.log.close()
 
     def _feed(self, make_feed: Callable[[Start, WeightLog], Feed]) -> Feed:
-        began = self.stages[-1].first_step
-        return make_feed(Start(self.corpus, self.arrays, self.lanes, self.step, began), self.mixing.log)
+        start = Start(self.corpus, self.arrays, self.lanes, self.step, self.stages[-1].first_step)
+        self._current = make_feed(start, self.mixing.log)
+        return self._current
+
+    def _end(self, feed: Feed) -> None:
+        """End a feed and keep what it counted."""
+        read, served = feed.bytes_read()
+        self._bytes = (self._bytes[0] + read, self._bytes[1] + served)
+        if self._current is feed:
+            self._current = None
+        feed.close()
+
+    def reading(self) -> dict[str, float]:
+        """What this rank read from storage so far, read ahead included.
+
+        `bytes_read` from storage, `bytes_served` of texts (or stored tokens) that were made sequences of, and
+        `amplification`, the first over the second: above 1.5 deliver the plan with `output.split_by`.
+        """
+        read, served = (0, 0) if self._current is None else self._current.bytes_read()
+        read, served = read + self._bytes[0], served + self._bytes[1]
+        return {"bytes_read": read, "bytes_served": served, "amplification": read / max(served, 1)}
 
     def _hand_out(self, parts: list[Sequences]) -> Batch:
         batch: Batch = {name: torch.from_numpy(array) for name, array in assemble(parts).items()}
@@ -190,7 +215,7 @@ class Loader:
         self.data, self._num_workers, self._settings = data, num_workers, settings
         self._look_ahead, self._is_over = look_ahead, False
         self.feedback, self.set_weights, self.weights = data.feedback, data.set_weights, data.weights
-        self.swap_plan = data.swap_plan
+        self.swap_plan, self.reading = data.swap_plan, data.reading
         self.load_state_dict = data.load_state_dict
 
     @property

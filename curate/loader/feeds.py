@@ -6,7 +6,6 @@ shared memory, the rest is small. Workers may be forked, spawned or from a fork 
 before they start.
 """
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +71,9 @@ class Feed(Protocol):
     def seal(self, block: int, weights: Floats) -> None:
         """Hear that a block is sealed."""
 
+    def bytes_read(self) -> tuple[int, int]:
+        """Bytes read from storage and bytes served of them, by all its processes."""
+
     def close(self) -> None:
         """End."""
 
@@ -91,6 +93,10 @@ class LocalFeed:
 
     def seal(self, block: int, weights: Floats) -> None:
         """Nothing to do: the log is the same."""
+
+    def bytes_read(self) -> tuple[int, int]:
+        """Those of this process."""
+        return self._lanes.bytes_read()
 
     def close(self) -> None:
         """End the threads."""
@@ -116,6 +122,7 @@ class LaneDataset(IterableDataset[Item]):
         hosted = self._start.host(lanes, waiting.of, current=self._shared.reading_of(info.id))
         for parts in _in_items(hosted, self._start.corpus.constants.block_steps):
             tokens = torch.from_numpy(np.stack([part.tokens for part in parts]))
+            self._shared.note_bytes(info.id, hosted.bytes_read())
             yield tokens, [replace(part, tokens=part.tokens[:, :0]) for part in parts]
 
 
@@ -209,6 +216,10 @@ class WorkerFeed:
         """Tell the workers."""
         self._shared.write(block, weights)
 
+    def bytes_read(self) -> tuple[int, int]:
+        """Those of the workers, up to the items that they gave last."""
+        return self._shared.bytes_read()
+
     def close(self) -> None:
         """End the workers."""
         self._shared.close()
@@ -237,7 +248,3 @@ class WorkerSettings:
     """Items of steps, each of up to `ITEM_BYTES`, that a worker is ahead."""
     timeout_s: float = 1800.0
     """Seconds that a worker waits for weights."""
-
-    def __post_init__(self) -> None:
-        if self.context is not None:
-            multiprocessing.get_context(self.context)

@@ -98,6 +98,11 @@ class Lanes:
         self.step += 1
         return Sequences(tokens, np.array(spans, np.int64).reshape(-1, SPAN), delta)
 
+    def bytes_read(self) -> tuple[int, int]:
+        """Bytes that were read from storage, and bytes that were served of them."""
+        stats = self._reader.stats
+        return stats.bytes_read, stats.bytes_served
+
     def _enter_block(self) -> None:
         block, steps = self._constants.block_of(self.step), self._constants.block_steps
         if block == self._block:

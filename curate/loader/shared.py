@@ -32,7 +32,7 @@ class SharedLog:
         self._values = _shared(torch.zeros((num_blocks, num_pools), dtype=torch.float64))
         self._slots = _shared(torch.full((num_blocks, 2), -1, dtype=torch.int64))
         self._reading = _shared(torch.full((max(num_workers, 1),), NO_SHARD, dtype=torch.int64))
-
+        self._bytes = _shared(torch.zeros((max(num_workers, 1), 2), dtype=torch.int64))
         self._is_closed = _shared(torch.zeros(1, dtype=torch.int64))
 
     def close(self) -> None:
@@ -63,6 +63,15 @@ class SharedLog:
     def reading_of(self, worker: int) -> np.ndarray:
         """One number, which says to all processes what shard a worker reads."""
         return self._reading[worker : worker + 1].numpy()
+
+    def note_bytes(self, worker: int, counts: tuple[int, int]) -> None:
+        """Say how many bytes a worker read and served."""
+        self._bytes[worker] = torch.tensor(counts)
+
+    def bytes_read(self) -> tuple[int, int]:
+        """Bytes that all workers read and served."""
+        read, served = self._bytes.sum(dim=0).tolist()
+        return read, served
 
     def reading(self, worker: int) -> int:
         """The shard that a worker read last, or `NO_SHARD`."""

@@ -29,6 +29,10 @@ class Reads(Protocol):
     current: Any
     """One number: the shard that is being read."""
 
+    @property
+    def stats(self) -> Any:
+        """`bytes_read` from storage and `bytes_served` so far."""
+
     def read(self, docs: Ints) -> tuple[Tokens, Ints]:
         """Tokens of documents one after another, and where each begins, with the end behind them."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from curate.loader.corpus import Corpus
 from curate.loader.settings import Constants
+from curate.loader.texts import Stats
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ class FakeReader:
 
     def __init__(self, index):
         self._index = index
+        self.stats = Stats()
 
     def read(self, docs):
+        self.stats.add(bytes_read=2 * int(self._index.tokens[docs].sum()))
+        self.stats.add(bytes_served=int(self._index.tokens[docs].sum()))
         sizes = self._index.tokens[docs].astype(np.int64)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         return np.concatenate([document(doc, size) for doc, size in zip(docs, sizes, strict=True)]), offsets

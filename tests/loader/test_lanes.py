@@ -120,3 +120,19 @@ def test_labels_positions_and_sources():
 def test_running_out_is_an_error_that_says_what_to_do():
     with pytest.raises(DataError, match="no document left at step"):
         list(data_of(FakeIndex({"a": [5] * 30}), max_epochs=1.0))
+
+
+def test_what_was_read_is_counted_over_feeds_and_workers():
+    """The reader of these tests reads two bytes for each that it serves."""
+    index = FakeIndex({"a": [9] * 400})
+    for num_workers in (0, 2):
+        data = data_of(index)
+        assert data.reading() == {"bytes_read": 0, "bytes_served": 0, "amplification": 0}
+        for number in (1, 2):
+            batches = iter(data.loader(num_workers))
+            list(islice(batches, 3))
+            assert (
+                data.reading()["bytes_served"] >= 3 * number * 8 * 32 and data.reading()["amplification"] == 2
+            )
+            batches.close()
+        assert data.reading()["amplification"] == 2

@@ -94,6 +94,11 @@ def test_a_run_resumes_and_logs_and_replays(tmp_path: Path, run: Any, tokenizer:
         wanted.append(batch)
         if batch["step"] == 4:
             state = data.state_dict()
+    reading = data.reading()
+    assert (
+        reading["bytes_read"] > 0
+        and reading["amplification"] == reading["bytes_read"] / reading["bytes_served"]
+    )
     header, blocks = read_log(log)
     found = list(blocks)
     assert header.plan == data.corpus.index.fingerprint and [block.block for block in found] == [0, 1, 2, 3]
