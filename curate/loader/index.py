@@ -307,11 +307,6 @@ def group_numbers(
     return found
 
 
-def open_index(path: Path, storage_options: dict[str, str] | None = None) -> Index:
-    """Open the index in a folder."""
-    return Index(path, storage_options or {})
-
-
 def concatenated_ranges(starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers from each start to before its stop, one range after another."""
     sizes = stops - starts

@@ -119,8 +119,6 @@ def open(  # over: the one call that says a training's data
             raise
         raise MissingExtra("the loader needs torch", hint="pip install 'curate[torch]'") from exc
     settings = _constants({"seq_len": seq_len, "global_batch": global_batch, **constants})
-    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
-        tokenizer = Tokenizer.open(tokenizer)
     opener = partial(open_corpus, tokenizer=tokenizer, constants=settings, access=access or Access())
     source = source_name(what)
     data = Data(
@@ -144,9 +142,13 @@ def _constants(values: dict[str, Any]) -> Constants:
     return build(Constants, values)
 
 
-def open_corpus(what: Any, *, tokenizer: Tokenizer | None, constants: Constants, access: Access) -> Corpus:
+def open_corpus(
+    what: Any, *, tokenizer: str | Path | Tokenizer | None, constants: Constants, access: Access
+) -> Corpus:
     """Arrange the documents of what is opened, and say how they are read."""
-    if access.eos is None and isinstance(tokenizer, Tokenizer):
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        tokenizer = Tokenizer.open(tokenizer)
+    if access.eos is None and tokenizer is not None:
         access = replace(access, eos=tokenizer.eos_id)
     source, own = _open_source(what, access)
     made = tokenizer if tokenizer is not None else own

@@ -51,8 +51,6 @@ def open_documents(
         ConfigError: a setting is wrong, or there is no such pool.
         DataError: a shard or the tokenizer is not what the plan says.
     """
-    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
-        tokenizer = Tokenizer.open(tokenizer)
     constants = Constants(seq_len=1, global_batch=1, block_tokens=block_tokens)
     return Documents(
         open_corpus(what, tokenizer=tokenizer, constants=constants, access=access or Access()), pool=pool

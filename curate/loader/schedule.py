@@ -51,8 +51,8 @@ def phases(index: Index, constants: Constants, first: int, stop: int) -> Floats:
 
 def first_passes(index: Index, constants: Constants, weights: Floats, first: int, stop: int) -> Floats:
     """Passes of the lanes `first` to `stop` at their beginning, [lanes, pools]; infinite without a weight."""
-    with np.errstate(divide="ignore"):
-        passes = phases(index, constants, first, stop) / weights
+    with np.errstate(divide="ignore", invalid="ignore"):
+        passes = np.where(weights > 0, phases(index, constants, first, stop) / weights, np.inf)
     means = np.array([_pieces(index, constants, pool).mean() for pool in range(len(weights))])
     ends = np.cumsum(weights / means) if len(weights) else np.zeros(0)
     if len(weights) and ends[-1] > 0:
