@@ -1,9 +1,9 @@
 """Weights of domains from the losses and benchmark errors of models that exist: perplexity correlations.
 
 Thrush et al. 2024, arXiv:2409.05816: y = f(<w, x> + noise), where x are a model's bits per byte on the
-domains, y its error on a benchmark, f any rising function. Five estimators say which domains have the largest w, without
-training anything; a projection then fills the best domains up to their caps. A high estimate is a domain on
-which good models have low loss.
+domains, y its error on a benchmark, f any rising function. Five estimators say which domains have the
+largest w, without training anything; a projection then fills the best domains up to their caps. A high
+estimate is a domain on which good models have low loss.
 
 Ties: equal values share their mean rank; `ties="published"` numbers them in the order of the models, as the
 published code does up to the order among equals, which it leaves to the sort.
@@ -127,7 +127,7 @@ def _sign_sign(table: Floats, orders: Floats) -> Floats:
         part = table[:, first : first + BLOCK]
         signs = np.sign(part[:, None, :] - part[None, :, :])
         found[first : first + BLOCK] = np.einsum("gk,gkd->d", orders, signs)
-    return found / (size * (size - 1))
+    return np.asarray(found / (size * (size - 1)))
 
 
 def _spearman(table: Floats, column: Floats, ties: RankTies) -> Floats:
