@@ -1,16 +1,16 @@
 """Optimal transport between sets of embeddings: its cost, and the potentials that say which points are dear.
 
-Moving a unit of mass from x to y costs |x - y|^power. `exact` is the least cost of moving one weighted set onto
-the other (Kantorovich); `sinkhorn` adds `regularisation` times the entropy of the plan (Cuturi 2013,
+Moving a unit of mass from x to y costs |x - y|^power. `exact` is the least cost of moving one weighted set
+onto the other (Kantorovich); `sinkhorn` adds `regularisation` times the entropy of the plan (Cuturi 2013,
 arXiv:1306.0895), stabilised by logarithms, the regularisation coming down from the greatest cost by halves.
-`debias` takes off half of what each set costs with itself (Feydy et al. 2019, arXiv:1810.08278). Regularisation
-is in units of the cost: scale embeddings to about 1.
+`debias` takes off half of what each set costs with itself (Feydy et al. 2019, arXiv:1810.08278).
+Regularisation is in units of the cost: scale embeddings to about 1.
 
-Exact transport between equally many points of equal weight is an assignment; with other weights it is a linear
-program up to `MAX_CELLS` pairs, and beyond them the package POT's (the extra `transport`).
+Exact transport between equally many points of equal weight is an assignment; with other weights it is a
+linear program up to `MAX_CELLS` pairs, and beyond them the package POT's (the extra `transport`).
 
-Cost: 1,000 against 1,000 points take about a second exactly, some seconds by Sinkhorn at 1e-2; memory is a few
-tables of all pairs. Not here: what is predicted from it (transport.py), distances between labels.
+Cost: 1,000 against 1,000 points take about a second exactly, some seconds by Sinkhorn at 1e-2; memory is a
+few tables of all pairs. Not here: what is predicted from it (transport.py), distances between labels.
 """
 
 from dataclasses import dataclass
@@ -68,8 +68,8 @@ class Moved:
 
 def pair_costs(source: Floats, target: Floats, power: float = 2.0) -> Floats:
     """Cost of each pair, shape [source points, target points]."""
-    squares = spatial.cdist(source, target, "sqeuclidean")
-    return np.asarray(squares if power == 2 else squares ** (power / 2))
+    squares: Floats = spatial.cdist(source, target, "sqeuclidean")
+    return squares if power == 2 else np.asarray(squares ** (power / 2))
 
 
 def checked_points(points: npt.ArrayLike, name: str) -> Floats:
@@ -225,8 +225,8 @@ def _sinkhorn(costs: Floats, mass: Floats, need: Floats, settings: TransportSett
     error = scaling.run(last, settings.max_iterations, settings.tolerance)
     if not error < settings.tolerance:
         raise DataError(
-            f"Sinkhorn left {error:.3g} of the mass misplaced after {settings.max_iterations} iterations, not "
-            f"{settings.tolerance:g}, at regularisation {last:g} and a greatest cost of {inner.max():.4g}",
+            f"Sinkhorn left {error:.3g} of the mass misplaced after {settings.max_iterations} iterations, "
+            f"not {settings.tolerance:g}, at regularisation {last:g} and costs up to {inner.max():.4g}",
             hint="scale embeddings down, or raise regularisation or max_iterations",
         )
     source, goal = scaling.source, scaling.goal
@@ -239,7 +239,7 @@ def _sinkhorn(costs: Floats, mass: Floats, need: Floats, settings: TransportSett
 
 
 class _Scaling:
-    """Sinkhorn's iteration: plans are scaled by vectors that go over into the potentials before they overflow."""
+    """Sinkhorn's iteration: vectors scale the plan, and go over into the potentials before they overflow."""
 
     def __init__(self, costs: Floats, mass: Floats, need: Floats) -> None:
         self.costs, self.mass, self.need = costs, mass, need
