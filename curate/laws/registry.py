@@ -7,6 +7,7 @@ from curate.errors import ConfigError
 from curate.laws.batch import BatchLaw
 from curate.laws.chinchilla import Chinchilla
 from curate.laws.data_constrained import DataConstrained
+from curate.laws.downstream import DownstreamLoss, DownstreamMetric
 from curate.laws.law import Law
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
@@ -17,6 +18,8 @@ LAWS: dict[str, type[Law]] = {
     Chinchilla.name: Chinchilla,
     BatchLaw.name: BatchLaw,
     PowerLaw.name: PowerLaw,
+    DownstreamMetric.name: DownstreamMetric,
+    DownstreamLoss.name: DownstreamLoss,
 }
 
 

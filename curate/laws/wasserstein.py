@@ -69,7 +69,7 @@ class Moved:
 def pair_costs(source: Floats, target: Floats, power: float = 2.0) -> Floats:
     """Cost of each pair, shape [source points, target points]."""
     squares: Floats = spatial.cdist(source, target, "sqeuclidean")
-    return squares if power == 2 else np.asarray(squares ** (power / 2))
+    return squares if power == 2 else np.asarray(np.power(squares, power / 2))
 
 
 def checked_points(points: npt.ArrayLike, name: str) -> Floats:
@@ -98,7 +98,7 @@ def _weights(given: npt.ArrayLike | None, size: int, name: str) -> Floats:
         raise DataError(f"{name}: the weight of point {bad[0]} is finite and not below 0: {found[bad[0]]}")
     if abs(float(found.sum()) - 1.0) > 1e-6:
         raise DataError(f"{name}: weights sum to 1: {found.sum():.9g}", hint="divide by their sum")
-    return found / found.sum()
+    return np.asarray(found / found.sum())
 
 
 def transport(
