@@ -11,6 +11,7 @@ from curate.laws.downstream import DownstreamLoss, DownstreamMetric
 from curate.laws.law import Law
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
+from curate.laws.transport import TransportLaw, TransportProjection
 
 LAWS: dict[str, type[Law]] = {
     QualityQuantity.name: QualityQuantity,
@@ -20,6 +21,8 @@ LAWS: dict[str, type[Law]] = {
     PowerLaw.name: PowerLaw,
     DownstreamMetric.name: DownstreamMetric,
     DownstreamLoss.name: DownstreamLoss,
+    TransportLaw.name: TransportLaw,
+    TransportProjection.name: TransportProjection,
 }
 
 

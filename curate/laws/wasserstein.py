@@ -138,21 +138,16 @@ def transport(
     found = _sinkhorn(costs, mass, need, settings)
     if not settings.debias:
         return found
-    at_source = _sinkhorn(pair_costs(points, points, settings.power), mass, mass, settings)
-    at_target = _sinkhorn(pair_costs(goals, goals, settings.power), need, need, settings)
-    value = found.objective - 0.5 * (at_source.objective + at_target.objective)
+    at_source = _with_itself(points, mass, settings)
+    at_target = _with_itself(goals, need, settings)
+    value = found.objective - float(mass @ at_source) - float(need @ at_target)
     return Moved(
         cost=value,
         objective=value,
-        source_potential=found.source_potential - 0.5 * _symmetric(at_source),
-        target_potential=found.target_potential - 0.5 * _symmetric(at_target),
+        source_potential=found.source_potential - at_source,
+        target_potential=found.target_potential - at_target,
         num_iterations=found.num_iterations,
     )
-
-
-def _symmetric(moved: Moved) -> Floats:
-    """The gradient of what a set costs with itself: both potentials move with its mass."""
-    return moved.source_potential + moved.target_potential
 
 
 def _exact(costs: Floats, mass: Floats, need: Floats) -> Moved:
@@ -223,12 +218,7 @@ def _sinkhorn(costs: Floats, mass: Floats, need: Floats, settings: TransportSett
         scaling.run(level, STEPS_ON_THE_WAY, settings.tolerance)
         level = max(level / 2, last)
     error = scaling.run(last, settings.max_iterations, settings.tolerance)
-    if not error < settings.tolerance:
-        raise DataError(
-            f"Sinkhorn left {error:.3g} of the mass misplaced after {settings.max_iterations} iterations, "
-            f"not {settings.tolerance:g}, at regularisation {last:g} and costs up to {inner.max():.4g}",
-            hint="scale embeddings down, or raise regularisation or max_iterations",
-        )
+    _check_end(error, settings, float(inner.max()))
     source, goal = scaling.source, scaling.goal
     cost = float((scaling.plan(last) * inner).sum())
     objective = float(mass[used] @ source + need[wanted] @ goal)
@@ -284,6 +274,36 @@ class _Scaling:
         return error, done
 
 
+def _with_itself(points: Floats, mass: Floats, settings: TransportSettings) -> Floats:
+    """Potential of a set and itself, the gradient of half of what it costs; by means of old and new."""
+    costs, used = pair_costs(points, points, settings.power), np.flatnonzero(mass > 0)
+    inner, log_mass = costs[np.ix_(used, used)], np.log(mass[used])
+    last, level = settings.regularisation, max(float(inner.max()), settings.regularisation)
+    potential, error = np.zeros(len(used)), np.inf
+    while True:
+        for _ in range(settings.max_iterations if level <= last else STEPS_ON_THE_WAY):
+            new = _soft_least(inner, potential, log_mass, level)
+            error = float((mass[used] * np.abs(np.expm1(np.clip((potential - new) / level, -50, 50)))).sum())
+            potential = 0.5 * (potential + new)
+            if error < settings.tolerance:
+                break
+        if level <= last:
+            break
+        level = max(level / 2, last)
+    _check_end(error, settings, float(inner.max()))
+    return _soft_least(costs[:, used], potential, log_mass, last)
+
+
+def _check_end(error: float, settings: TransportSettings, greatest: float) -> None:
+    if not error < settings.tolerance:
+        raise DataError(
+            f"Sinkhorn left {error:.3g} of the mass misplaced after {settings.max_iterations} iterations, "
+            f"not {settings.tolerance:g}, at regularisation {settings.regularisation:g}, "
+            f"with costs up to {greatest:.4g}",
+            hint="scale embeddings down, or raise regularisation or max_iterations",
+        )
+
+
 def _soft_least(costs: Floats, other: Floats, log_mass: Floats, level: float) -> Floats:
     """-level ln sum_j mass_j exp((other_j - cost_ij) / level), for each i."""
     table = costs * (-1.0 / level)
@@ -292,24 +312,3 @@ def _soft_least(costs: Floats, other: Floats, log_mass: Floats, level: float) ->
     table -= top[:, None]
     np.exp(table, out=table)
     return np.asarray(-level * (np.log(table.sum(axis=1)) + top))
-
-
-def mixture_points(sizes: npt.ArrayLike, shares: npt.ArrayLike, num_points: int) -> npt.NDArray[np.int64]:
-    """Whole numbers of points by shares, the largest remainders rounded up; at most the sizes.
-
-    Raises:
-        DataError: a source has fewer points than its share asks for.
-    """
-    exact = np.asarray(shares, dtype=np.float64) * num_points
-    counts = np.floor(exact + 1e-9).astype(np.int64)
-    order = np.argsort(-(exact - counts), kind="stable")
-    counts[order[: num_points - int(counts.sum())]] += 1
-    short = np.flatnonzero(counts > np.asarray(sizes))
-    if len(short):
-        at = int(short[0])
-        raise DataError(
-            f"source {at} has fewer points than its share of {num_points} asks for: "
-            f"{np.asarray(sizes)[at]}, {counts[at]}",
-            hint="embed more of it, or compare fewer points",
-        )
-    return counts
