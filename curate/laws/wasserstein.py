@@ -32,6 +32,9 @@ STEPS_ON_THE_WAY = 10
 """Iterations at each regularisation above the wanted one."""
 STEPS_AT_ONCE = 200
 """Iterations by scaling vectors between two in logarithms."""
+NEWTON_STEPS = 30
+MAX_NEWTON = 3000
+"""Target points up to which Newton's method finishes what scaling does slowly, as between far clusters."""
 MAX_SCALE = 1e100
 """Size from which on the vectors go over into the potentials."""
 
@@ -252,7 +255,44 @@ class _Scaling:
             error, done = self._scale(level, taken, tolerance)
             steps -= max(done, 1)
             self.num_iterations += max(done, 1)
+            if taken == STEPS_AT_ONCE and not error < tolerance and len(self.need) <= MAX_NEWTON:
+                error = self._newton(level, tolerance)
         return error
+
+    def _newton(self, level: float, tolerance: float) -> float:
+        """Newton's method with halved steps on the target's potential, the source's being its best answer."""
+        error = np.inf
+        for _ in range(NEWTON_STEPS):
+            self.source = _soft_least(self.costs, self.goal, self.take, level)
+            plan = self.plan(level)
+            miss = self.need - plan.sum(axis=0)
+            error = float(np.abs(miss).sum())
+            if error < tolerance:
+                break
+            self.num_iterations += 1
+            curve = np.diag(self.need - miss) - plan.T @ (plan / self.mass[:, None])
+            # A constant is free: the first potential stays.
+            ridge = 1e-15 * np.eye(len(miss) - 1)
+            try:
+                step = np.append(0.0, np.linalg.solve(curve[1:, 1:] + ridge, level * miss[1:]))
+            except np.linalg.LinAlgError:
+                break
+            if not self._try(step, float(miss @ step), level):
+                break
+        return error
+
+    def _try(self, step: Floats, slope: float, level: float) -> bool:
+        """Take a step, or the half of it and so on, that raises the objective; false where none does."""
+        if not (np.isfinite(step).all() and slope > 0):
+            return False
+        before = float(self.mass @ self.source + self.need @ self.goal)
+        for halvings in range(40):
+            goal = self.goal + step * 0.5**halvings
+            source = _soft_least(self.costs, goal, self.take, level)
+            if self.mass @ source + self.need @ goal >= before + 1e-4 * 0.5**halvings * slope:
+                self.goal = goal
+                return True
+        return False
 
     def _scale(self, level: float, steps: int, tolerance: float) -> tuple[float, int]:
         """Up to `steps` iterations by vectors; stops early where their range runs out."""
