@@ -12,6 +12,7 @@ from curate.laws.law import Law
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
 from curate.laws.transport import TransportLaw, TransportProjection
+from curate.laws.two_step import TwoStep
 
 LAWS: dict[str, type[Law]] = {
     QualityQuantity.name: QualityQuantity,
@@ -21,6 +22,7 @@ LAWS: dict[str, type[Law]] = {
     PowerLaw.name: PowerLaw,
     DownstreamMetric.name: DownstreamMetric,
     DownstreamLoss.name: DownstreamLoss,
+    TwoStep.name: TwoStep,
     TransportLaw.name: TransportLaw,
     TransportProjection.name: TransportProjection,
 }
