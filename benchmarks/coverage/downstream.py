@@ -1,11 +1,13 @@
 """Do the 90 % intervals of the downstream laws hold the truth in 90 % of draws?
 
-Each draw plants parameters, makes 24 noisy runs over four factors of ten of tokens, fits them with a bootstrap,
-and counts for each parameter that the data identify whether its interval holds the planted value. 200 draws take
-about half an hour on one core; outside CI: `python benchmarks/coverage/downstream.py`.
+Each draw plants parameters, makes 24 noisy runs over four factors of ten of tokens, fits them with a
+bootstrap, and counts for each parameter that the data identify whether its interval holds the planted value.
+With 200 draws and refits a law takes about a quarter of an hour on one core. Outside CI:
+`python benchmarks/coverage/downstream.py`.
 """
 
 import argparse
+import sys
 from collections import Counter
 from typing import Any
 
@@ -50,17 +52,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--bootstrap", type=int, default=200)
+    parser.add_argument("--law", choices=sorted(DRAWS), action="append", help="all without it")
     options = parser.parse_args()
     print("law parameter identified coverage", flush=True)
-    for law, function in DRAWS.items():
+    for law in options.law or DRAWS:
         known, inside = Counter[str](), Counter[str]()
         for seed in range(options.draws):
-            fitted, truth = function(seed, bootstrap=options.bootstrap)
+            fitted, truth = DRAWS[law](seed, bootstrap=options.bootstrap)
             ends, identified = fitted.fit.intervals(LEVEL), fitted.fit.identified
             for name, value in truth.items():
                 if identified[name]:
                     known[name] += 1
                     inside[name] += ends[name][0] <= value <= ends[name][1]
+            if seed % 20 == 19:
+                print(f"{law}: {seed + 1} draws", file=sys.stderr, flush=True)
         for name in known:
             print(f"{law} {name} {known[name]}/{options.draws} {inside[name] / known[name]:.3f}", flush=True)
 

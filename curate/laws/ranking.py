@@ -206,7 +206,7 @@ class ProxyRanking:
         return "\n".join([head, *lines, f"over {len(self.recipes)} recipes"])
 
 
-def rank_proxies(
+def rank_proxies(  # over: what is ranked, directions, and the bootstrap
     proxies: Mapping[str, Mapping[str, float]],
     target: Mapping[str, float],
     *,
@@ -216,7 +216,7 @@ def rank_proxies(
     level: float = 0.9,
     bootstrap: int = 1000,
     seed: int = 42,
-) -> ProxyRanking:  # over: what is ranked, directions, and the bootstrap
+) -> ProxyRanking:
     """Say which proxy ranks recipes as the target does.
 
     Args:

@@ -19,7 +19,8 @@ from pydantic import Field
 
 from curate.errors import ConfigError, DataError
 from curate.laws.parameters import Floats
-from curate.laws.transport import Slopes, checked_shares
+from curate.laws.transport import Slopes
+from curate.laws.transport_terms import checked_shares
 from curate.laws.wasserstein import Moved, TransportSettings, checked_points, transport
 from curate.schema import Settings
 

@@ -18,7 +18,8 @@ from curate.laws.source_selection import (
     project_simplex,
     select_sources,
 )
-from curate.laws.transport import Slopes, TransportLaw, simplex_grid
+from curate.laws.transport import Slopes, TransportLaw
+from curate.laws.transport_terms import simplex_grid
 from curate.laws.wasserstein import TransportSettings
 
 EXACT = TransportSettings(method="exact")

@@ -10,15 +10,8 @@ import pytest
 
 from curate.errors import ConfigError, DataError
 from curate.laws.registry import LAWS, law_from_json
-from curate.laws.transport import (
-    FORMS,
-    Form,
-    TransportLaw,
-    TransportProjection,
-    project,
-    simplex_grid,
-    terms,
-)
+from curate.laws.transport import TransportLaw, TransportProjection, project
+from curate.laws.transport_terms import FORMS, Form, simplex_grid, terms
 
 SOURCES = ("web", "code", "books")
 
