@@ -7,7 +7,6 @@ With 200 draws and refits a law takes about a quarter of an hour on one core. Ou
 """
 
 import argparse
-import sys
 from collections import Counter
 from typing import Any
 
@@ -50,24 +49,23 @@ DRAWS = {"downstream_metric": draw_metric, "downstream_loss": draw_loss}
 def main() -> None:
     """Print a table: law, parameter, draws in which it was identified, share of these that hold the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--bootstrap", type=int, default=200)
     parser.add_argument("--law", choices=sorted(DRAWS), action="append", help="all without it")
     options = parser.parse_args()
-    print("law parameter identified coverage", flush=True)
     for law in options.law or DRAWS:
         known, inside = Counter[str](), Counter[str]()
-        for seed in range(options.draws):
-            fitted, truth = DRAWS[law](seed, bootstrap=options.bootstrap)
+        for at in range(options.draws):
+            fitted, truth = DRAWS[law](options.first + at, bootstrap=options.bootstrap)
             ends, identified = fitted.fit.intervals(LEVEL), fitted.fit.identified
             for name, value in truth.items():
                 if identified[name]:
                     known[name] += 1
                     inside[name] += ends[name][0] <= value <= ends[name][1]
-            if seed % 20 == 19:
-                print(f"{law}: {seed + 1} draws", file=sys.stderr, flush=True)
-        for name in known:
-            print(f"{law} {name} {known[name]}/{options.draws} {inside[name] / known[name]:.3f}", flush=True)
+            if (at + 1) % 20 == 0 or at + 1 == options.draws:
+                shares = [f"{name} {inside[name]}/{known[name]}" for name in sorted(known)]
+                print(f"{law}, {at + 1} draws: {', '.join(shares)}", flush=True)
 
 
 if __name__ == "__main__":
