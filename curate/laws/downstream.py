@@ -268,9 +268,9 @@ def alignment(
         tokens: Of each run; any measure of size does.
         metric: Higher is better.
         loss: Of the same runs.
-        tolerance: Fall of the metric that is noise; None takes three times the standard error of the
-            difference of two means, from runs with equal tokens, or, where there are none, from third
-            differences along the curve (at least six sizes; 0 below that).
+        tolerance: Fall of the metric that is noise. None takes the range of noise over so many sizes,
+            2 s sqrt(2 ln n): s from runs with equal tokens, or, where there are none, from third differences
+            along the curve (at least six sizes; 0 below that).
 
     Raises:
         DataError: there are fewer than three sizes, or a value is not finite.
@@ -292,20 +292,20 @@ def alignment(
     change = math.nan
     verdict: Verdict = "no_loss"
     if loss is not None:
-        losses, wobble = _means(columns["loss"], owner, counts)
+        losses, _ = _means(columns["loss"], owner, counts)
         change = float(losses[last] - losses[first])
         verdict = "aligned"
         if not losses[-1] < losses[0]:
             verdict = "loss_rises"
         elif fall > noise:
-            verdict = "misaligned" if change < wobble else "loss_rises"
+            verdict = "misaligned" if change < 0 else "loss_rises"
     return Alignment(verdict, fall, float(sizes[first]), float(sizes[last]), noise, change)
 
 
 def _means(
     values: Floats, owner: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
 ) -> tuple[Floats, float]:
-    """Mean of each size, and three times the standard error of a difference of two of them."""
+    """Mean of each size, and the greatest fall between two of them that noise alone makes likely."""
     means = np.bincount(owner, weights=values) / counts
     degrees = len(values) - len(counts)
     if degrees > 0:
@@ -315,7 +315,8 @@ def _means(
         variance = (float(np.median(np.abs(np.diff(means, 3)))) / 0.6745) ** 2 / 20
     else:
         variance = 0.0
-    return means, 3.0 * math.sqrt(2.0 * variance)
+    # Of n normal deviates the extremes lie about sqrt(2 ln n) on both sides.
+    return means, 2.0 * math.sqrt(2.0 * math.log(len(means)) * variance)
 
 
 def _notes(found: Alignment) -> tuple[str, ...]:

@@ -129,8 +129,8 @@ def test_noise_is_measured_along_the_curve_and_between_runs_of_equal_tokens() ->
         sizes = np.repeat(TOKENS[::2], 4)
         metric = 20.0 + draw.normal(0, 0.3, len(sizes))
         wrong["repeats"] += alignment(sizes, metric, LOSS.predict(sizes)).verdict != "aligned"
-    # The greatest of 24 falls of pure noise; the threshold is three standard errors of one.
-    assert wrong["curve"] <= 35 and wrong["repeats"] <= 25
+    # Flat curves are the worst case: 17 % and 5 % of 400.
+    assert wrong["curve"] <= 30 and wrong["repeats"] <= 12
     noisy = turning(TOKENS) + draw.normal(0, 0.3, 24)
     assert alignment(TOKENS, noisy, LOSS.predict(TOKENS)).verdict == "misaligned"
 
