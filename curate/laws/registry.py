@@ -7,9 +7,12 @@ from curate.errors import ConfigError
 from curate.laws.batch import BatchLaw
 from curate.laws.chinchilla import Chinchilla
 from curate.laws.data_constrained import DataConstrained
+from curate.laws.downstream import DownstreamLoss, DownstreamMetric
 from curate.laws.law import Law
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
+from curate.laws.transport import TransportLaw, TransportProjection
+from curate.laws.two_step import TwoStep
 
 LAWS: dict[str, type[Law]] = {
     QualityQuantity.name: QualityQuantity,
@@ -17,6 +20,11 @@ LAWS: dict[str, type[Law]] = {
     Chinchilla.name: Chinchilla,
     BatchLaw.name: BatchLaw,
     PowerLaw.name: PowerLaw,
+    DownstreamMetric.name: DownstreamMetric,
+    DownstreamLoss.name: DownstreamLoss,
+    TwoStep.name: TwoStep,
+    TransportLaw.name: TransportLaw,
+    TransportProjection.name: TransportProjection,
 }
 
 
