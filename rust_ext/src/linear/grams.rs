@@ -45,6 +45,15 @@ impl Grams {
             }
         }
     }
+
+    /// Tokens in the longest n-gram.
+    #[must_use]
+    pub fn max_ngram(&self) -> usize {
+        match self {
+            Self::Sha(sha) => sha.max_ngram,
+            Self::Fnv(fnv) => fnv.hashes.len(),
+        }
+    }
 }
 
 /// By SHA-256, with a memo.
