@@ -170,7 +170,8 @@ class _Counting:
         if left is not None and self.ngrams * texts.nbytes >= left:
             lengths = _uint64(self.counter.lengths(texts, num_threads=self.num_threads))
             enough = int(np.searchsorted(np.cumsum(lengths), left)) + 1
-            texts = texts.slice(0, min(enough, len(texts)))
+            self.found.is_all = enough >= len(texts)
+            texts = texts.slice(0, enough)
         lengths = self.counter.add(texts, num_threads=self.num_threads)
         self.found.num_docs += len(texts)
         self.found.num_unreadable += lengths.null_count
@@ -209,7 +210,7 @@ def _count(
         progress.advance(num_bytes=batch.texts.nbytes)
         if not wants_more:
             break
-    counting.found.is_all = next(batches, None) is None
+    counting.found.is_all = counting.found.is_all and next(batches, None) is None
     counting.found.counts = np.asarray(counter.counts().to_numpy(), np.uint64)
     return counting.found
 

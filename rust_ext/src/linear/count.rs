@@ -209,12 +209,14 @@ mod tests {
         Settings::parse(json).map(Counter::new)
     }
 
-    const DSIR: &str = r#"{"tokens": "wordpunct_lower", "ngrams": 2, "hash": "sha256", "num_buckets": 10000}"#;
+    const DSIR: &str =
+        r#"{"tokens": "wordpunct_lower", "ngrams": 2, "hash": "sha256", "num_buckets": 10000}"#;
 
     #[test]
     fn counts_are_those_of_the_published_buckets() -> Result<()> {
         let counter = counter(DSIR)?;
-        let texts = LargeBinaryArray::from(vec![Some(&b"Alice went"[..]), None, Some(b"\xff"), Some(b"alice")]);
+        let texts =
+            LargeBinaryArray::from(vec![Some(&b"Alice went"[..]), None, Some(b"\xff"), Some(b"alice")]);
         let lengths = counter.add(&texts, 1)?;
         assert_eq!(lengths.iter().collect::<Vec<_>>(), [Some(3), None, None, Some(1)]);
         let counts = counter.counts();

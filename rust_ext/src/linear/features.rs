@@ -29,9 +29,10 @@ impl Features {
         match grams {
             Grams::Sha(sha) => {
                 sha.start();
-                text.each_token(doc, *tokens, use_words, |text, start, end| {
+                let text = text.each_token(doc, *tokens, use_words, |text, start, end| {
                     sha.token(text, start, end, &mut push);
                 });
+                sha.finish(text, push);
             }
             Grams::Fnv(fnv) => {
                 fnv.start();
@@ -58,24 +59,26 @@ struct Text {
 }
 
 impl Text {
-    /// Call `push` with the text that tokens are of, and start and end of each token.
-    fn each_token(
-        &mut self,
-        doc: &Views<'_>,
+    /// Call `push` with the text that tokens are of, and start and end of each token; returns the text.
+    fn each_token<'a>(
+        &'a mut self,
+        doc: &Views<'a>,
         tokens: Tokens,
         use_words: bool,
         mut push: impl FnMut(&[u8], usize, usize),
-    ) {
+    ) -> &'a [u8] {
         match tokens {
             Tokens::WordPunctLower => {
                 characters().lower(doc.text, &mut self.lowered);
                 let bytes = self.lowered.as_bytes();
                 word_punct(&self.lowered, |start, end| push(bytes, start, end));
+                bytes
             }
             Tokens::Whitespace => {
                 let text = doc.text.as_bytes();
                 let spans = doc.tokens.iter().map(|token| token.span);
                 spans.for_each(|span| push(text, span.start as usize, span.end as usize));
+                text
             }
             Tokens::Uax29 => {
                 let (text, words) = if use_words {
@@ -85,7 +88,9 @@ impl Text {
                     uax29::split(doc.text, &mut self.words);
                     (doc.text, self.words.as_slice())
                 };
-                words.iter().for_each(|word| push(text.as_bytes(), word.start as usize, word.end as usize));
+                let text = text.as_bytes();
+                words.iter().for_each(|word| push(text, word.start as usize, word.end as usize));
+                text
             }
         }
     }

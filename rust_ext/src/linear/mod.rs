@@ -13,6 +13,7 @@ mod file;
 mod grams;
 mod group;
 mod memo;
+mod sha;
 
 pub use count::{Counter, Settings as CountSettings};
 pub use file::Model;
