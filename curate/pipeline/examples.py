@@ -356,7 +356,7 @@ def _batch(
         rows = rows & known
     chosen = np.flatnonzero(rows)
     return Batch(
-        texts=texts.take(pa.array(chosen, pa.int64())),
+        texts=texts if len(chosen) == len(texts) else texts.take(pa.array(chosen, pa.int64())),
         labels=labels[chosen],
         strata=_names(frame, wanted.stratify, chosen),
         sources=_names(frame, source, chosen),

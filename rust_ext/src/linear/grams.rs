@@ -8,7 +8,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::file::{Hash, MAX_NGRAMS};
-use super::memo::{MAX_KEPT, Memo, NONE};
+use super::memo::{MAX_KEPT, Memo, NONE, Wanted};
 use super::sha::{BLOCK_BYTES, Block, Digits, NUM_DIGITS, hash, hash_two};
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -21,7 +21,7 @@ const MAX_BLOCK_TEXT: usize = BLOCK_BYTES - 9;
 /// Bytes of two tokens that are joined in a register, with shifts by less than its size.
 const SHORT_BYTES: usize = 15;
 /// Tokens that are looked up before any n-gram is hashed.
-const BLOCK_TOKENS: usize = 256;
+const BLOCK_TOKENS: usize = 128;
 
 /// The n-grams of one text after another.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub struct Sha {
     /// Of the n-grams of the block, in order.
     buckets: Vec<u32>,
     missing: Vec<Missing>,
+    wanted: Vec<Wanted>,
 }
 
 /// A token by where it stands.
@@ -81,10 +82,12 @@ struct Token {
     id: u32,
 }
 
-/// An n-gram that is not known.
+/// An n-gram that is not known, or not yet looked up.
 #[derive(Debug, Clone, Copy, Default)]
 struct Missing {
     key: u64,
+    /// Where the memo has it.
+    at: u32,
     /// Its place in the block.
     place: u32,
     /// Its last token, and how many it has.
@@ -111,6 +114,7 @@ impl Sha {
             num_before: 0,
             buckets: Vec::with_capacity(BLOCK_TOKENS * max_ngram),
             missing: vec![Missing::default(); BLOCK_TOKENS * max_ngram],
+            wanted: Vec::with_capacity(BLOCK_TOKENS),
         }
     }
 
@@ -137,7 +141,7 @@ impl Sha {
         let (pairs, rest) = missing[..num_missing].as_chunks::<2>();
         let mut keep = |missing: &Missing, digits: Digits| {
             let bucket = remainder(digits, powers, *num_buckets);
-            memo.keep_ngram(missing.key, bucket);
+            memo.keep_ngram(missing.key, missing.at as usize, bucket);
             buckets[missing.place as usize] = bucket;
         };
         for [first, second] in pairs {
@@ -156,27 +160,40 @@ impl Sha {
         self.tokens.drain(..self.tokens.len() - self.num_before);
     }
 
-    /// Look up the n-grams of a block; returns how many are missing.
+    /// Look up the n-grams of a block; returns how many are missing. Where things are is found out before anything is
+    /// looked at, so that memory is waited for once and not each time.
     fn look_up(&mut self, text: &[u8]) -> usize {
-        let Self { powers, num_buckets, memo, tokens, buckets, missing, .. } = self;
+        let Self { powers, num_buckets, memo, tokens, wanted, buckets, missing, .. } = self;
+        let num_before = self.num_before;
+        wanted.clear();
+        let new = tokens.get(num_before..).unwrap_or(&[]);
+        wanted.extend(new.iter().map(|token| memo.wanted(text, token.start, token.end)));
         buckets.clear();
-        let mut num_missing = 0;
-        for last in self.num_before..tokens.len() {
+        let mut num_asked = 0;
+        for (last, wanted) in (num_before..).zip(wanted.iter()) {
             let token = tokens[last];
             let make = || remainder(digest(text, &[token]), powers, *num_buckets);
-            let (id, bucket) = memo.token(text, token.start, token.end, make);
+            let (id, bucket) = memo.token(text, token.start, token.end, *wanted, make);
             tokens[last].id = id;
             buckets.push(bucket);
             let mut key = u64::from(id);
             for size in 2..=self.max_ngram.min(last + 1) {
                 key = if size <= MAX_KEPT { Memo::longer(key, tokens[last + 1 - size].id) } else { 0 };
-                let (bucket, is_known) = memo.ngram(key);
-                // Written in any case: whether an n-gram is known is a toss-up, which no processor foresees.
-                missing[num_missing] =
-                    Missing { key, place: buckets.len() as u32, last: last as u32, size: size as u32 };
-                num_missing += usize::from(!is_known);
-                buckets.push(bucket);
+                let at = memo.place(key) as u32;
+                missing[num_asked] =
+                    Missing { key, at, place: buckets.len() as u32, last: last as u32, size: size as u32 };
+                num_asked += 1;
+                buckets.push(0);
             }
+        }
+        let mut num_missing = 0;
+        for index in 0..num_asked {
+            let one = missing[index];
+            let (bucket, is_known) = memo.ngram(one.key, one.at as usize);
+            buckets[one.place as usize] = bucket;
+            // Written in any case: whether an n-gram is known is a toss-up, which no processor foresees.
+            missing[num_missing] = one;
+            num_missing += usize::from(!is_known);
         }
         num_missing
     }

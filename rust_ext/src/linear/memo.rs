@@ -4,6 +4,7 @@
 //! is bounded: about 5 MiB, one memo for each thread and model.
 
 use crate::ngram::{fold, hash};
+use crate::simd::prefetch;
 use crate::text::Span;
 use crate::vocabulary;
 
@@ -48,6 +49,13 @@ impl Slot {
     fn length(self) -> usize {
         (self.packed >> LENGTH_SHIFT) as usize
     }
+}
+
+/// Where a token is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    key: u64,
+    at: u32,
 }
 
 /// A bucket by the numbers of an n-gram's tokens; a key is never 0.
@@ -101,33 +109,49 @@ impl Memo {
         self.ends.len() >= MAX_TOKENS || self.names.len() >= MAX_BYTES
     }
 
+    /// Where a token is about to be looked for; it need not be there.
+    #[inline]
+    #[must_use]
+    pub fn wanted(&self, text: &[u8], start: usize, end: usize) -> Wanted {
+        let length = end - start;
+        let key = if length <= KEY_BYTES {
+            vocabulary::head(text.get(start..).unwrap_or(&[]), Span::new(0, length))
+        } else {
+            hash(self.seed, text.get(start..end).unwrap_or(&[]))
+        };
+        let step = MULTIPLIER.wrapping_add(2 * length as u64);
+        let at = fold(key ^ self.seed, step) as usize % NUM_SLOTS;
+        prefetch(&self.slots, at);
+        Wanted { key, at: at as u32 }
+    }
+
     /// Number and bucket of a token; `make` is asked where it is not known.
     #[inline]
-    pub fn token(&mut self, text: &[u8], start: usize, end: usize, make: impl FnOnce() -> u32) -> (u32, u32) {
+    pub fn token(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        wanted: Wanted,
+        make: impl FnOnce() -> u32,
+    ) -> (u32, u32) {
         let token = text.get(start..end).unwrap_or(&[]);
         if token.len() > MAX_TOKEN_BYTES {
             return (NONE, make());
         }
-        let key = if token.len() <= KEY_BYTES {
-            let rest = text.get(start..).unwrap_or(&[]);
-            vocabulary::head(rest, Span::new(0, token.len()))
-        } else {
-            hash(self.seed, token)
-        };
-        let step = MULTIPLIER.wrapping_add(2 * token.len() as u64);
-        let mut at = fold(key ^ self.seed, step) as usize % NUM_SLOTS;
+        let mut at = wanted.at as usize;
         loop {
             let slot = self.slots[at];
             if slot.packed == 0 {
                 break;
             }
-            if slot.key == key && slot.length() == token.len() && self.is_same(slot.id(), token) {
+            if slot.key == wanted.key && slot.length() == token.len() && self.is_same(slot.id(), token) {
                 return (slot.id(), slot.bucket);
             }
             at = (at + 1) % NUM_SLOTS;
         }
         let bucket = make();
-        (self.keep(at, key, token, bucket), bucket)
+        (self.keep(at, wanted.key, token, bucket), bucket)
     }
 
     #[inline]
@@ -157,23 +181,26 @@ impl Memo {
         if key == 0 || id == NONE { 0 } else { key << ID_BITS | u64::from(id) }
     }
 
-    /// Bucket of an n-gram of at least two tokens, and whether it is known; else the bucket is any.
+    /// The place of an n-gram of at least two tokens, which is about to be looked at.
     #[inline]
     #[must_use]
-    pub fn ngram(&self, key: u64) -> (u32, bool) {
-        let place = self.places[self.place(key)];
+    pub fn place(&self, key: u64) -> usize {
+        let at = fold(key ^ self.seed, MULTIPLIER) as usize % NUM_PLACES;
+        prefetch(&self.places, at);
+        at
+    }
+
+    /// Bucket of an n-gram by its place, and whether it is known; else the bucket is any.
+    #[inline]
+    #[must_use]
+    pub fn ngram(&self, key: u64, at: usize) -> (u32, bool) {
+        let place = self.places[at % NUM_PLACES];
         (place.bucket, (place.key == key) & (key != 0))
     }
 
     /// Know the bucket of an n-gram from now on, instead of another one.
     #[inline]
-    pub fn keep_ngram(&mut self, key: u64, bucket: u32) {
-        let place = self.place(key);
-        self.places[place] = Place { key, bucket };
-    }
-
-    #[inline]
-    fn place(&self, key: u64) -> usize {
-        fold(key ^ self.seed, MULTIPLIER) as usize % NUM_PLACES
+    pub fn keep_ngram(&mut self, key: u64, at: usize, bucket: u32) {
+        self.places[at % NUM_PLACES] = Place { key, bucket };
     }
 }
