@@ -22,6 +22,7 @@ if _typing.TYPE_CHECKING:
         plan,
         run,
         train_classifier,
+        train_importance,
         verify,
         write,
     )
@@ -38,6 +39,7 @@ _NAMES = {
         "plan",
         "run",
         "train_classifier",
+        "train_importance",
         "verify",
         "write",
     ),
@@ -63,6 +65,7 @@ __all__ = [
     "plan",
     "run",
     "train_classifier",
+    "train_importance",
     "verify",
     "write",
 ]

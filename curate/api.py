@@ -10,7 +10,7 @@ from curate import pipeline
 from curate.config import build
 from curate.export import Export, Exported
 from curate.export import export as export_files
-from curate.pipeline import OpenRun, TrainedModel, open_run
+from curate.pipeline import ImportanceModel, OpenRun, TrainedModel, open_run
 from curate.report.explain import Explanation
 from curate.report.fromrun import explain_documents, write_report
 from curate.runs import Verify
@@ -26,6 +26,7 @@ __all__ = [
     "plan",
     "run",
     "train_classifier",
+    "train_importance",
     "verify",
     "write",
 ]
@@ -129,6 +130,25 @@ def train_classifier(
         num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
     )
     return pipeline.train_classifier(pipeline.load_training(source, overrides=overrides), limits=limits)
+
+
+def train_importance(
+    source: Source,
+    *,
+    overrides: list[str] | None = None,
+    num_threads: int | None = None,
+    memory: str = "2GiB",
+) -> ImportanceModel:
+    """Fit importance weights of target text against raw text (DSIR) and write model and card, or find them.
+
+    Raises:
+        ConfigError: a setting is wrong, or counts and weights are larger than `memory`.
+        DataError: a target or the raw text has no n-grams.
+    """
+    limits = pipeline.Limits(
+        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    return pipeline.train_importance(pipeline.load_importance(source, overrides=overrides), limits=limits)
 
 
 def export(

@@ -93,9 +93,7 @@ def measure(texts: pa.Array, spec: NativeSpec, *, num_threads: int = 1) -> pa.Re
     is free while it runs. Memory: the columns, plus about 40 bytes per word of the largest document on each
     thread.
     """
-    if num_threads < 1:
-        raise ConfigError(f"num_threads must be at least 1: {num_threads}")
-    return _rust.measure(_large_binary(texts), spec.to_json(), num_threads)
+    return _rust.measure(_large_binary(texts), spec.to_json(), _at_least_one(num_threads))
 
 
 def measure_words(texts: pa.Array, words: pa.Array, spec: NativeSpec) -> pa.RecordBatch:
@@ -221,9 +219,7 @@ class TokenEncoder:
         Raises:
             DataError: A text is null, not UTF-8 or cannot be encoded; the message has the first such row.
         """
-        if num_threads < 1:
-            raise ConfigError(f"num_threads must be at least 1: {num_threads}")
-        return self._encoder.encode(_large_binary(texts), bos, eos, num_threads)
+        return self._encoder.encode(_large_binary(texts), bos, eos, _at_least_one(num_threads))
 
 
 class TokenNames:
@@ -249,6 +245,42 @@ class TokenNames:
     def size(self) -> int:
         """One more than the greatest id."""
         return self._names.size()
+
+
+class NgramCounter:
+    """Counts into which buckets the n-grams of texts fall, over all batches that are added.
+
+    What tokens, n-grams and buckets are: docs/formats.md, "Hashed linear models". Neither batches nor threads
+    show in the counts. Memory: 8 bytes a bucket, and as much for each further thread; `counts` takes it once
+    more. Cost: about that of scoring with such a model (measure/hashed_linear.py).
+    """
+
+    def __init__(self, *, num_buckets: int, tokens: str, ngrams: int, hash: str) -> None:
+        """Make a counter that has counted nothing.
+
+        Raises:
+            ConfigError: a setting is not known or out of bounds.
+        """
+        settings = {"num_buckets": num_buckets, "tokens": tokens, "ngrams": ngrams, "hash": hash}
+        self._counter = _rust.NgramCounter(json.dumps(settings))
+
+    def add(self, texts: pa.Array, *, num_threads: int = 1) -> pa.UInt64Array:
+        """Count; gives the n-grams of each text, null where it is null or not UTF-8."""
+        return self._counter.add(_large_binary(texts), _at_least_one(num_threads))
+
+    def lengths(self, texts: pa.Array, *, num_threads: int = 1) -> pa.UInt64Array:
+        """Give the n-grams of each text as `add` does, but count nothing; much faster."""
+        return self._counter.lengths(_large_binary(texts), _at_least_one(num_threads))
+
+    def counts(self) -> pa.UInt64Array:
+        """How often each bucket was met."""
+        return self._counter.counts()
+
+
+def _at_least_one(num_threads: int) -> int:
+    if num_threads < 1:
+        raise ConfigError(f"num_threads must be at least 1: {num_threads}")
+    return num_threads
 
 
 def _scopes(scopes: pa.Array | None) -> pa.Array | None:

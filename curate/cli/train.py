@@ -1,4 +1,4 @@
-"""The verbs that make models: `curate train classifier`."""
+"""The verbs that make models: `curate train classifier`, `curate train importance`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,29 @@ def classifier(
     )
     found = pipeline.train_classifier(
         pipeline.load_training(train, overrides=overrides),
+        limits=limits,
+        progress=pipeline.Silent() if quiet else pipeline.terminal_progress(),
+    )
+    print_result({**found.card, "is_new": found.is_new}, as_json, found.as_text())
+
+
+@train_app.command()
+def importance(
+    train: TrainPath,
+    overrides: Set = None,
+    threads: Threads = None,
+    memory: Memory = "2GiB",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit importance weights (DSIR) of target text against raw text; one with the same inputs is found."""
+    from curate import pipeline
+
+    limits = pipeline.Limits(
+        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
+    )
+    found = pipeline.train_importance(
+        pipeline.load_importance(train, overrides=overrides),
         limits=limits,
         progress=pipeline.Silent() if quiet else pipeline.terminal_progress(),
     )

@@ -1,14 +1,17 @@
-"""What the card of a classifier says of its held-out documents and of thresholds.
+"""Cards of models: finding one, and what that of a classifier says of its held-out documents and of thresholds.
 
 The amount of text is counted in bytes of UTF-8, which needs no tokenizer. Numbers are rounded to six digits,
 thresholds are not: a document is kept where its score is at least the threshold.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.errors import DataError
+from curate.files import hash_file, read_json
 from curate.models import metrics
 from curate.models.gather import Example
 from curate.models.scoring import Scored
@@ -20,6 +23,19 @@ RECALLS = tuple(step / 10 for step in range(1, 11))
 STEPS = tuple(step / 10 for step in range(1, 10))
 
 Floats = npt.NDArray[np.float64]
+
+
+def find_card(model: Path, card_path: Path, key: str) -> dict[str, Any] | None:
+    """The card of a model that was made with this fingerprint, unless something was done to model or card."""
+    if not (model.is_file() and card_path.is_file()):
+        return None
+    try:
+        card = read_json(card_path)
+    except DataError:
+        return None
+    if not isinstance(card, dict) or (card.get("format"), card.get("fingerprint")) != (FORMAT, key):
+        return None
+    return card if card["model"]["blake3"] == hash_file(model) else None
 
 
 def describe_held_out(

@@ -8,6 +8,7 @@ from curate.pipeline.deliver import output_schema
 from curate.pipeline.doctor import doctor
 from curate.pipeline.forecast import Forecast, forecast
 from curate.pipeline.found import Found, describe_duplicates
+from curate.pipeline.importance import ImportanceModel, load_importance, train_importance
 from curate.pipeline.index import Dump
 from curate.pipeline.limits import Limits, default_threads, parse_bytes
 from curate.pipeline.measure import measure, parse_part
@@ -28,6 +29,7 @@ from curate.pipeline.write import deliver
 __all__ = [
     "Forecast",
     "Found",
+    "ImportanceModel",
     "Limits",
     "OpenRun",
     "PlanFile",
@@ -46,6 +48,7 @@ __all__ = [
     "dump_recipe",
     "find_parts",
     "forecast",
+    "load_importance",
     "load_recipe",
     "load_training",
     "measure",
@@ -60,6 +63,7 @@ __all__ = [
     "run_steps",
     "terminal_progress",
     "train_classifier",
+    "train_importance",
 ]
 
 

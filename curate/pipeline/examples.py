@@ -1,12 +1,14 @@
-"""Examples for training, from shards, from what the plans of runs keep, and from training files.
+"""Documents to make models from, of shards, of what the plans of runs keep, and of training files.
 
-Every source gives the same batches, in an order of its own, as often as asked. Only columns that are needed
-are read. Cost: one pass over the source each time. Not here: which documents are taken (models/).
+Every source gives the same batches, in an order of its own, as often as asked; or its stretches, each of which
+gives batches. Only columns that are needed are read. Cost: one pass over the source each time. Not here: which
+documents are taken (models/).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +28,7 @@ from curate.pipeline.openrun import OpenRun, open_run
 from curate.pipeline.session import PieceEntry
 from curate.pipeline.transform import SPANS
 from curate.schema import TEXT
-from curate.shards import Shard, carried_schema, iter_batches, list_shards, split_pieces
+from curate.shards import Piece, Shard, carried_schema, iter_batches, list_shards, split_pieces
 
 BATCH_BYTES = 16 << 20
 
@@ -49,6 +51,18 @@ class Wanted:
     max_grade: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A part of a source that can be read without the rest."""
+
+    key: str
+    """Hash of its content; two copies have the same one."""
+    num_bytes: int
+    """Its size, about."""
+    batches: Callable[[], Iterator[Batch]]
+    """Reads its documents."""
+
+
 class Examples(Protocol):
     """A source of examples."""
 
@@ -59,6 +73,10 @@ class Examples(Protocol):
 
     def describe(self) -> dict[str, object]:
         """What it is and the fingerprints of its content, for the card."""
+        ...
+
+    def stretches(self) -> list[Stretch]:
+        """Its parts, in order."""
         ...
 
     def batches(self) -> Iterator[Batch]:
@@ -84,14 +102,19 @@ def open_examples(settings: TrainClassifier) -> list[Examples]:
             values=tuple(settings.values),
             max_grade=settings.max_grade,
         )
-        found.append(_open(source, wanted))
+        found.append(open_source(source, wanted))
     for index, source in enumerate(settings.pool_sources):
         pool = Wanted(at=f"pool[{index}]", label=POOL, name="", stratify=None)
-        found.append(_open(source, pool))
+        found.append(open_source(source, pool))
     return found
 
 
-def _open(source: Source, wanted: Wanted) -> Examples:
+def open_source(source: Source, wanted: Wanted) -> Examples:
+    """Open a source of any kind.
+
+    Raises:
+        ConfigError: it is not there, or a column is named that it does not have.
+    """
     if isinstance(source, ShardSource):
         return ShardExamples(source, wanted)
     return RunExamples(source, wanted) if isinstance(source, RunSource) else FileExamples(source, wanted)
@@ -111,22 +134,30 @@ class ShardExamples:
     @property
     def num_bytes(self) -> int:
         """Text of Parquet shards, bytes of JSONL ones."""
-        return sum(piece.num_bytes for shard in self._shards for piece in split_pieces(shard))
+        return sum(stretch.num_bytes for stretch in self.stretches())
 
     def describe(self) -> dict[str, object]:
         """The shards, by key."""
         return {"at": self._wanted.at, "shards": _fingerprints(self._shards)}
 
+    def stretches(self) -> list[Stretch]:
+        """The pieces of the shards."""
+        return [
+            Stretch(key=piece.fingerprint, num_bytes=piece.num_bytes, batches=partial(self._of_piece, piece))
+            for shard in self._shards
+            for piece in split_pieces(shard)
+        ]
+
     def batches(self) -> Iterator[Batch]:
         """All documents for which `where` is true."""
-        for shard in self._shards:
-            for piece in split_pieces(shard):
-                batches = iter_batches(piece, self._source, max_bytes=BATCH_BYTES, schema=self._columns)
-                for batch in batches:
-                    columns = batch.select(self._columns.names)
-                    frame = pl.DataFrame(pl.from_arrow(columns)) if columns.num_columns else pl.DataFrame()
-                    rows = _where(self._source.where, frame, batch.num_rows)
-                    yield _batch(batch[TEXT], frame, rows, self._source.source, self._wanted)
+        return _chained(self.stretches())
+
+    def _of_piece(self, piece: Piece) -> Iterator[Batch]:
+        for batch in iter_batches(piece, self._source, max_bytes=BATCH_BYTES, schema=self._columns):
+            columns = batch.select(self._columns.names)
+            frame = pl.DataFrame(pl.from_arrow(columns)) if columns.num_columns else pl.DataFrame()
+            rows = _where(self._source.where, frame, batch.num_rows)
+            yield _batch(batch[TEXT], frame, rows, self._source.source, self._wanted)
 
 
 class RunExamples:
@@ -154,12 +185,20 @@ class RunExamples:
         plan = self._run.plan_file.fingerprint
         return {"at": self._wanted.at, "plan": plan, "shards": _fingerprints(self._session.shards)}
 
+    def stretches(self) -> list[Stretch]:
+        """The pieces of the run."""
+        return [
+            Stretch(
+                key=entry.piece.fingerprint,
+                num_bytes=entry.piece.num_bytes,
+                batches=partial(self._of_entry, entry),
+            )
+            for entry in self._session.entries
+        ]
+
     def batches(self) -> Iterator[Batch]:
         """All kept documents for which `where` is true, edited as the run delivers them."""
-        for entry in self._session.entries:
-            kept = self._kept(entry)
-            if kept.any():
-                yield from self._of_entry(entry, kept)
+        return _chained(self.stretches())
 
     def _kept(self, entry: PieceEntry) -> npt.NDArray[np.bool_]:
         rows = self._run.plan_file.rows(
@@ -170,8 +209,10 @@ class RunExamples:
         )
         return np.asarray(rows["repeats"].to_numpy() > 0)
 
-    def _of_entry(self, entry: PieceEntry, kept: npt.NDArray[np.bool_]) -> Iterator[Batch]:
-        session = self._session
+    def _of_entry(self, entry: PieceEntry) -> Iterator[Batch]:
+        session, kept = self._session, self._kept(entry)
+        if not kept.any():
+            return
         frame = session.read_columns(entry, self._needed) if self._needed else pl.DataFrame()
         spans = None
         if session.recipe.transforms:
@@ -208,6 +249,10 @@ class FileExamples:
     def describe(self) -> dict[str, object]:
         """The content of the file."""
         return {"at": self._wanted.at, "file": self._fingerprint}
+
+    def stretches(self) -> list[Stretch]:
+        """The file."""
+        return [Stretch(key=self._fingerprint, num_bytes=self.num_bytes, batches=self.batches)]
 
     def batches(self) -> Iterator[Batch]:
         """The lines that have the label; for a pool all lines, for labels or grades those that have one."""
@@ -252,6 +297,10 @@ class FileExamples:
             sources=[self._path.name] * len(texts),
             num_no_label=num_none,
         )
+
+
+def _chained(stretches: list[Stretch]) -> Iterator[Batch]:
+    return chain.from_iterable(stretch.batches() for stretch in stretches)
 
 
 def split_line(line: bytes) -> tuple[list[str], bytes]:
@@ -307,7 +356,7 @@ def _batch(
         rows = rows & known
     chosen = np.flatnonzero(rows)
     return Batch(
-        texts=texts.take(pa.array(chosen, pa.int64())),
+        texts=texts if len(chosen) == len(texts) else texts.take(pa.array(chosen, pa.int64())),
         labels=labels[chosen],
         strata=_names(frame, wanted.stratify, chosen),
         sources=_names(frame, source, chosen),

@@ -18,8 +18,8 @@ import numpy as np
 
 from curate.config import apply_overrides, build, parse_yaml, read_yaml
 from curate.errors import DataError
-from curate.files import hash_file, make_dirs, read_json, replace_json
-from curate.models.card import FORMAT, describe_held_out, describe_threshold
+from curate.files import make_dirs, replace_json
+from curate.models.card import FORMAT, describe_held_out, describe_threshold, find_card
 from curate.models.drawing import Drawing, spare
 from curate.models.gather import (
     Example,
@@ -108,9 +108,10 @@ def train_classifier(
     sources = open_examples(settings)
     inputs = [source.describe() for source in sources]
     key = fingerprint(["train", VERSION, settings.public(), inputs])
-    found = _find(settings, key)
+    model, card_path = settings.model_path, settings.card_path
+    found = find_card(model, card_path, key)
     if found is not None:
-        return found
+        return TrainedModel(path=model, card_path=card_path, card=found, is_new=False)
     make_dirs(settings.model_path.parent)
     place = settings.model_path.parent
     _remove_left(settings.model_path)
@@ -119,8 +120,8 @@ def train_classifier(
         card = _make(settings, sources, Path(folder), limits, progress)
     card |= {"format": FORMAT, "kind": "fasttext", "name": settings.name, "fingerprint": key}
     card |= {"settings": settings.public(), "inputs": inputs}
-    replace_json(settings.card_path, card)
-    return TrainedModel(path=settings.model_path, card_path=settings.card_path, card=card, is_new=True)
+    replace_json(card_path, card)
+    return TrainedModel(path=model, card_path=card_path, card=card, is_new=True)
 
 
 def _remove_left(model: Path) -> None:
@@ -139,22 +140,6 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _find(settings: TrainClassifier, key: str) -> TrainedModel | None:
-    """The model of an earlier training with this key, unless something was done to it."""
-    model, path = settings.model_path, settings.card_path
-    if not (model.is_file() and path.is_file()):
-        return None
-    try:
-        card = read_json(path)
-    except DataError:
-        return None
-    if not isinstance(card, dict) or (card.get("format"), card.get("fingerprint")) != (FORMAT, key):
-        return None
-    if card["model"]["blake3"] != hash_file(model):
-        return None
-    return TrainedModel(path=model, card_path=path, card=card, is_new=False)
 
 
 def _make(

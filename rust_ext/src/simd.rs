@@ -51,6 +51,17 @@ pub fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
     (sum, over | over_again)
 }
 
+/// Begin to load an element that is needed soon, from memory into the cache; no more than a hint.
+#[inline]
+pub fn prefetch<T>(elements: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(element) = elements.get(index) {
+        sse2::prefetch(element);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (elements, index);
+}
+
 /// Make each slot the least of itself and `factor * value + term` over all values, modulo 2^32.
 ///
 /// With AVX2 where the machine has it; the loop is the same, so the slots are.
@@ -113,11 +124,18 @@ mod avx2 {
 )]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
-        _mm_set_epi64x, _mm_set1_epi8, _mm_sub_epi8,
+        __m128i, _MM_HINT_T0, _mm_and_si128, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_prefetch, _mm_set_epi64x, _mm_set1_epi8, _mm_sub_epi8,
     };
 
     use super::BLOCK;
+
+    /// Begin to load an element.
+    #[inline]
+    pub fn prefetch<T>(element: &T) {
+        // SAFETY: x86-64 has SSE, and a hint changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) };
+    }
 
     type Registers = [__m128i; 4];
 

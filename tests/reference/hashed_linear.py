@@ -1,7 +1,9 @@
 """Hashed linear models in plain Python: `re`, `hashlib` and loops."""
 
 import hashlib
+import math
 import re
+from collections import Counter
 
 import numpy as np
 
@@ -75,3 +77,27 @@ def scores(doc: str, model: Model) -> list[float] | None:
             total /= len(found)
         out.append(total + float(bias[output]))
     return out
+
+
+def counts(docs: list[str], *, tokens_of: str, longest: int, hash_of: str, num_buckets: int) -> list[int]:
+    """How often each bucket is met in all n-grams of texts."""
+    bucket = sha256_bucket if hash_of == "sha256" else fnv_bucket
+    found = Counter(
+        bucket(gram, num_buckets) for doc in docs for gram in ngrams(tokens(doc, tokens_of), longest)
+    )
+    return [found[index] for index in range(num_buckets)]
+
+
+def importance(
+    doc: str, target: list[int], raw: list[int], *, smoothing: float = 0.0, min_tokens: int = 100
+) -> float | None:
+    """DSIR's log importance weight of a text by words and pairs of them, from the counts of both sides."""
+    found = [sha256_bucket(gram, len(raw)) for gram in ngrams(tokens(doc, "wordpunct_lower"), 2)]
+    if (len(found) + 1) // 2 < min_tokens:
+        return None
+    total, raw_total = sum(target) + smoothing * len(target), sum(raw)
+    weight = 0.0
+    for bucket in found:
+        p, q = (target[bucket] + smoothing) / total, raw[bucket] / raw_total
+        weight += math.log(p + 1e-8) - math.log(q + 1e-8)
+    return weight

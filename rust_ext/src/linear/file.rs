@@ -10,16 +10,19 @@ use crate::error::{Error, Result};
 
 /// What `format` is in the metadata of a model.
 const FORMAT: &str = "curate.hashed_linear.1";
-const MAX_BUCKETS: usize = 1 << 28;
+/// Buckets that a model can have.
+pub const MAX_BUCKETS: usize = 1 << 28;
 const MAX_OUTPUTS: usize = 1 << 12;
 /// Tokens in the longest n-gram that a model can have.
 pub const MAX_NGRAMS: usize = 8;
 const MAX_NAME_BYTES: usize = 64;
 
 /// How a text is cut into tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tokens {
     /// Lower case, then runs of word characters and of other characters that are no white space.
+    #[serde(rename = "wordpunct_lower")]
     WordPunctLower,
     /// Words of UAX #29 as they are.
     Uax29,
@@ -28,7 +31,8 @@ pub enum Tokens {
 }
 
 /// How n-grams get their buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hash {
     /// SHA-256 of the tokens joined by one space, as one number, modulo the buckets.
     Sha256,

@@ -9,15 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arrow_array::ArrayRef;
 use arrow_array::builder::Float64Builder;
 
+use super::features::Features;
 use super::file::{Aggregate, Model, Tokens};
-use super::grams::Grams;
-use crate::characters::characters;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::measure::Signals;
-use crate::runs::word_punct;
-use crate::text::{Reads, Span, Views};
-use crate::uax29;
+use crate::text::{Reads, Views};
 
 /// Models kept in memory; more than this in one process are loaded again and again.
 const MAX_LOADED: usize = 8;
@@ -59,8 +56,7 @@ impl Linear {
     pub fn group(&self) -> Sums {
         let model = &self.model;
         Sums {
-            grams: Grams::new(model.hash, model.max_ngram, model.num_buckets),
-            text: Text::default(),
+            features: Features::new(model.tokens, model.max_ngram, model.hash, model.num_buckets),
             sums: vec![0.0; model.outputs.len()],
             columns: model.outputs.iter().map(|_| Float64Builder::new()).collect(),
             linear: self.clone(),
@@ -106,8 +102,7 @@ fn open(settings: &Settings) -> Result<Model> {
 #[derive(Debug)]
 pub struct Sums {
     linear: Linear,
-    grams: Grams,
-    text: Text,
+    features: Features,
     sums: Vec<f64>,
     columns: Vec<Float64Builder>,
 }
@@ -115,30 +110,16 @@ pub struct Sums {
 impl Sums {
     /// Add up the weights of a document's n-grams and count them.
     fn add(&mut self, doc: &Views<'_>) -> u64 {
-        let Self { linear, grams, text, sums, .. } = self;
+        let Self { linear, features, sums, .. } = self;
         let (model, use_words) = (&linear.model, linear.reads_words());
         let mut count = 0;
         sums.fill(0.0);
-        let mut push = |bucket: u32| {
+        features.each_bucket(doc, use_words, |bucket| {
             let row = bucket as usize * sums.len();
             let weights = model.weight.get(row..row + sums.len()).unwrap_or(&[]);
             sums.iter_mut().zip(weights).for_each(|(sum, &weight)| *sum += f64::from(weight));
             count += 1;
-        };
-        match grams {
-            Grams::Sha(sha) => {
-                sha.start();
-                text.each_token(doc, model.tokens, use_words, |text, start, end| {
-                    sha.token(text, start, end, &mut push);
-                });
-            }
-            Grams::Fnv(fnv) => {
-                fnv.start();
-                text.each_token(doc, model.tokens, use_words, |text, start, end| {
-                    fnv.token(text, start, end, &mut push);
-                });
-            }
-        }
+        });
         count
     }
 }
@@ -178,46 +159,5 @@ impl Signals for Sums {
     fn has_tables(&self) -> bool {
         // Words are not found twice for that.
         !self.linear.reads_words()
-    }
-}
-
-/// Buffers of one text after another.
-#[derive(Debug, Default)]
-struct Text {
-    lowered: String,
-    words: Vec<Span>,
-}
-
-impl Text {
-    /// Call `push` with the text that tokens are of, and start and end of each token.
-    fn each_token(
-        &mut self,
-        doc: &Views<'_>,
-        tokens: Tokens,
-        use_words: bool,
-        mut push: impl FnMut(&[u8], usize, usize),
-    ) {
-        match tokens {
-            Tokens::WordPunctLower => {
-                characters().lower(doc.text, &mut self.lowered);
-                let bytes = self.lowered.as_bytes();
-                word_punct(&self.lowered, |start, end| push(bytes, start, end));
-            }
-            Tokens::Whitespace => {
-                let text = doc.text.as_bytes();
-                let spans = doc.tokens.iter().map(|token| token.span);
-                spans.for_each(|span| push(text, span.start as usize, span.end as usize));
-            }
-            Tokens::Uax29 => {
-                let (text, words) = if use_words {
-                    (doc.words_text, doc.words)
-                } else {
-                    self.words.clear();
-                    uax29::split(doc.text, &mut self.words);
-                    (doc.text, self.words.as_slice())
-                };
-                words.iter().for_each(|word| push(text.as_bytes(), word.start as usize, word.end as usize));
-            }
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Buckets of tokens and n-grams that were met before: SHA-256 of a short string takes longer than a look.
 //!
 //! What is kept shows in no result: a token is compared as a whole, an n-gram by the numbers of its tokens. Memory
-//! is bounded: about 4 MiB, one memo for each thread and model.
+//! is bounded: about 5 MiB, one memo for each thread and model.
 
 use crate::ngram::{fold, hash};
+use crate::simd::prefetch;
 use crate::text::Span;
 use crate::vocabulary;
 
@@ -14,9 +15,9 @@ const MAX_BYTES: usize = 1 << 20;
 /// A longer token is not kept.
 const MAX_TOKEN_BYTES: usize = 64;
 const NUM_SLOTS: usize = 2 * MAX_TOKENS;
-/// Places of n-grams: each has one, where the last to come stays. More of them would be slower to look at than a hash
+/// Places of n-grams: each has one, where the last to come stays. More of them would be as slow to look at as a hash
 /// is made where the processor has instructions for it.
-const NUM_PLACES: usize = 1 << 14;
+const NUM_PLACES: usize = 1 << 16;
 const KEY_BYTES: usize = 8;
 /// Bits of a token's number in the key of an n-gram.
 const ID_BITS: usize = 21;
@@ -24,16 +25,37 @@ const ID_BITS: usize = 21;
 pub const MAX_KEPT: usize = 3;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Lengths have 7 bits, above those of a token's number.
+const LENGTH_SHIFT: u32 = 25;
+
 /// Number of a token that is not kept.
 pub const NONE: u32 = 0;
 
-/// A token in the table; empty where its length is 0.
+/// A token in the table; empty where its length and number are 0.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     /// The token itself up to 8 bytes, else its hash.
     key: u64,
-    length: u32,
-    id: u32,
+    /// Its number, and its length in the highest bits.
+    packed: u32,
+    bucket: u32,
+}
+
+impl Slot {
+    fn id(self) -> u32 {
+        self.packed & ((1 << LENGTH_SHIFT) - 1)
+    }
+
+    fn length(self) -> usize {
+        (self.packed >> LENGTH_SHIFT) as usize
+    }
+}
+
+/// Where a token is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    key: u64,
+    at: u32,
 }
 
 /// A bucket by the numbers of an n-gram's tokens; a key is never 0.
@@ -49,8 +71,7 @@ pub struct Memo {
     seed: u64,
     slots: Vec<Slot>,
     places: Vec<Place>,
-    /// By number: bucket, and end in `names`.
-    buckets: Vec<u32>,
+    /// By number: end in `names`.
     ends: Vec<u32>,
     names: Vec<u8>,
 }
@@ -58,14 +79,8 @@ pub struct Memo {
 impl Default for Memo {
     fn default() -> Self {
         let seed = vocabulary::seed();
-        let mut out = Self {
-            seed,
-            slots: Vec::new(),
-            places: Vec::new(),
-            buckets: Vec::new(),
-            ends: Vec::new(),
-            names: Vec::new(),
-        };
+        let mut out =
+            Self { seed, slots: Vec::new(), places: Vec::new(), ends: Vec::new(), names: Vec::new() };
         out.clear();
         out
     }
@@ -85,12 +100,29 @@ impl Memo {
         self.places.clear();
         self.places.resize(NUM_PLACES, Place::default());
         // Numbers start at 1.
-        (self.buckets, self.ends) = (vec![0], vec![0]);
+        self.ends.clear();
+        self.ends.push(0);
         self.names.clear();
     }
 
     fn is_full(&self) -> bool {
-        self.buckets.len() >= MAX_TOKENS || self.names.len() >= MAX_BYTES
+        self.ends.len() >= MAX_TOKENS || self.names.len() >= MAX_BYTES
+    }
+
+    /// Where a token is about to be looked for; it need not be there.
+    #[inline]
+    #[must_use]
+    pub fn wanted(&self, text: &[u8], start: usize, end: usize) -> Wanted {
+        let length = end - start;
+        let key = if length <= KEY_BYTES {
+            vocabulary::head(text.get(start..).unwrap_or(&[]), Span::new(0, length))
+        } else {
+            hash(self.seed, text.get(start..end).unwrap_or(&[]))
+        };
+        let step = MULTIPLIER.wrapping_add(2 * length as u64);
+        let at = fold(key ^ self.seed, step) as usize % NUM_SLOTS;
+        prefetch(&self.slots, at);
+        Wanted { key, at: at as u32 }
     }
 
     /// Number and bucket of a token; `make` is asked where it is not known.
@@ -100,32 +132,26 @@ impl Memo {
         text: &[u8],
         start: usize,
         end: usize,
-        make: impl FnOnce(&[u8]) -> u32,
+        wanted: Wanted,
+        make: impl FnOnce() -> u32,
     ) -> (u32, u32) {
         let token = text.get(start..end).unwrap_or(&[]);
         if token.len() > MAX_TOKEN_BYTES {
-            return (NONE, make(token));
+            return (NONE, make());
         }
-        let key = if token.len() <= KEY_BYTES {
-            let rest = text.get(start..).unwrap_or(&[]);
-            vocabulary::head(rest, Span::new(0, token.len()))
-        } else {
-            hash(self.seed, token)
-        };
-        let step = MULTIPLIER.wrapping_add(2 * token.len() as u64);
-        let mut at = fold(key ^ self.seed, step) as usize % NUM_SLOTS;
+        let mut at = wanted.at as usize;
         loop {
             let slot = self.slots[at];
-            if slot.length == 0 {
+            if slot.packed == 0 {
                 break;
             }
-            if slot.key == key && slot.length as usize == token.len() && self.is_same(slot.id, token) {
-                return (slot.id, self.buckets[slot.id as usize]);
+            if slot.key == wanted.key && slot.length() == token.len() && self.is_same(slot.id(), token) {
+                return (slot.id(), slot.bucket);
             }
             at = (at + 1) % NUM_SLOTS;
         }
-        let bucket = make(token);
-        (self.keep(at, key, token, bucket), bucket)
+        let bucket = make();
+        (self.keep(at, wanted.key, token, bucket), bucket)
     }
 
     #[inline]
@@ -139,13 +165,12 @@ impl Memo {
         if self.is_full() {
             return NONE;
         }
-        let id = self.buckets.len() as u32;
-        self.slots[at] = Slot { key, length: token.len() as u32, id };
+        let id = self.ends.len() as u32;
+        self.slots[at] = Slot { key, packed: (token.len() as u32) << LENGTH_SHIFT | id, bucket };
         if token.len() > KEY_BYTES {
             self.names.extend_from_slice(token);
         }
         self.ends.push(self.names.len() as u32);
-        self.buckets.push(bucket);
         id
     }
 
@@ -156,16 +181,26 @@ impl Memo {
         if key == 0 || id == NONE { 0 } else { key << ID_BITS | u64::from(id) }
     }
 
-    /// Bucket of an n-gram of at least two tokens; `make` is asked where it is not known.
+    /// The place of an n-gram of at least two tokens, which is about to be looked at.
     #[inline]
-    pub fn ngram(&mut self, key: u64, make: impl FnOnce() -> u32) -> u32 {
-        if key == 0 {
-            return make();
-        }
-        let place = &mut self.places[fold(key ^ self.seed, MULTIPLIER) as usize % NUM_PLACES];
-        if place.key != key {
-            *place = Place { key, bucket: make() };
-        }
-        place.bucket
+    #[must_use]
+    pub fn place(&self, key: u64) -> usize {
+        let at = fold(key ^ self.seed, MULTIPLIER) as usize % NUM_PLACES;
+        prefetch(&self.places, at);
+        at
+    }
+
+    /// Bucket of an n-gram by its place, and whether it is known; else the bucket is any.
+    #[inline]
+    #[must_use]
+    pub fn ngram(&self, key: u64, at: usize) -> (u32, bool) {
+        let place = self.places[at % NUM_PLACES];
+        (place.bucket, (place.key == key) & (key != 0))
+    }
+
+    /// Know the bucket of an n-gram from now on, instead of another one.
+    #[inline]
+    pub fn keep_ngram(&mut self, key: u64, at: usize, bucket: u32) {
+        self.places[at % NUM_PLACES] = Place { key, bucket };
     }
 }

@@ -5,12 +5,16 @@
 //! plus a bias. Sums are of 64 bits, in one order: n-grams by their last token, the shortest first; the bias comes
 //! last. A text without tokens or with fewer than the model asks for has no score.
 //!
-//! Not here: fitting, which is Python's.
+//! And counts of the buckets of texts, which importance weights are fitted from. Not here: fitting, which is Python's.
 
+mod count;
+mod features;
 mod file;
 mod grams;
 mod group;
 mod memo;
+mod sha;
 
+pub use count::{Counter, Settings as CountSettings};
 pub use file::Model;
 pub use group::{Linear, Sums};
