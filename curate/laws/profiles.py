@@ -66,11 +66,8 @@ class _Walk:
 
     def at(self, value: float) -> float:
         """The least objective with the parameter held at `value`."""
-        from curate.laws.fitting import Problem
-
-        first = self.fit.problem
-        space = first.space.without(self.name, value)
-        held = Problem(space, first._residuals, first.data, first.loss, first.delta)
+        space = self.fit.problem.space.without(self.name, value)
+        held = self.fit.problem.changed(space=space)
         starts = [space.vector(self.values), space.vector(self.fit.values)]
         best = min((held.resolve(start) for start in starts[: 1 + (len(starts[0]) > 0)]), key=held.objective)
         self.values = space.values(best)
