@@ -1,6 +1,6 @@
 """The log-linear law of mixtures: the loss on each target is exp(constant) + exp(slopes . shares).
 
-Used by Olmix (arXiv:2602.12237, 2026) and as a rival of boosted trees for the runs of RegMix (Liu et al. 2024,
+Used by Olmix (arXiv:2602.12237, 2026), and a rival of boosted trees for the runs of RegMix (Liu et al. 2024,
 arXiv:2407.01492). As shares sum to 1, an intercept would add to all slopes, so there is none. A slope below
 those of other pools means that the pool lowers the loss. Fitted one target at a time on differences of losses,
 with Huber's loss of delta .02, from starts that are exact for given constants: ln(loss - constant) is linear.
@@ -18,10 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from curate.errors import ConfigError, DataError
+from curate.errors import DataError
 from curate.laws.fitting import Data, Fit, fit
 from curate.laws.law import Fitted, Json
-from curate.laws.mixture.runs import MixtureRuns, checked_shares, different, runs_of, shares_of
+from curate.laws.mixture.runs import MixtureRuns, checked_shares, runs_of
+from curate.laws.mixture.targets import (
+    OverPools,
+    check_rows,
+    check_shape,
+    check_values,
+    names_of,
+    target_weights,
+    too_few,
+)
 from curate.laws.parameters import Floats, Parameter
 
 DELTA = 0.02
@@ -35,7 +44,7 @@ CONSTANT = "constant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogLinear(Json):
+class LogLinear(OverPools, Json):
     """A constant and the slopes by pool for each target."""
 
     name: ClassVar[str] = "log_linear"
@@ -52,18 +61,8 @@ class LogLinear(Json):
 
     def __post_init__(self) -> None:
         check_shape(self.name, self.pools, self.targets, self.weights)
-        if len(self.constants) != len(self.targets) or len(self.slopes) != len(self.targets):
-            raise ConfigError(
-                f"{self.name} has a constant and slopes for each of {len(self.targets)} targets: "
-                f"{len(self.constants)} and {len(self.slopes)}"
-            )
-        for target, row in zip(self.targets, self.slopes, strict=True):
-            if len(row) != len(self.pools):
-                raise ConfigError(
-                    f"{self.name}.slopes of {target} are one for each of {len(self.pools)} pools: {len(row)}"
-                )
-        finite(self.name, "constants", self.constants)
-        finite(self.name, "slopes", [value for row in self.slopes for value in row])
+        check_values(self.name, "constants", self.constants, self.targets)
+        check_rows(self.name, "slopes", self.slopes, self.targets, len(self.pools))
 
     def predict(self, shares: npt.ArrayLike) -> Floats:
         """Losses of mixtures: from shape [runs, pools] to [runs, targets].
@@ -73,18 +72,6 @@ class LogLinear(Json):
         """
         given = checked_shares(shares, self.pools)
         return np.asarray(np.exp(self.constants) + np.exp(given @ np.array(self.slopes).T))
-
-    def objective(self, shares: npt.ArrayLike) -> Floats:
-        """Weighted mean of the losses on the targets, shape [runs]."""
-        return weighted(self.predict(shares), self.weights)
-
-    def predict_table(self, frame: pl.DataFrame) -> Floats:
-        """The objective of each row of a table with columns `share.<pool>`."""
-        return self.objective(shares_of(frame, self.pools, at="points"))
-
-    def predict_targets(self, frame: pl.DataFrame) -> dict[str, Floats]:
-        """The loss on each target, one value a row."""
-        return by_target(self.targets, self.predict(shares_of(frame, self.pools, at="points")))
 
     @classmethod
     def fit_table(
@@ -125,7 +112,9 @@ class LogLinear(Json):
             pools=runs.pools,
             targets=runs.targets,
             constants=tuple(math.log(each.values[CONSTANT]) for each in fits.values()),
-            slopes=tuple(tuple(each.values[pool] for pool in slope_names(runs.pools)) for each in fits.values()),
+            slopes=tuple(
+                tuple(each.values[pool] for pool in slope_names(runs.pools)) for each in fits.values()
+            ),
             weights=given,
         )
         return Fitted(law=law, fits=fits, notes=too_few(runs))
@@ -149,7 +138,9 @@ def fit_target(runs: MixtureRuns, target: str, *, delta: float, bootstrap: int, 
     model = _Model(names)
     starts = [start_at(frac * least, runs.shares, losses, names) for frac in START_FRACS]
     found = [
-        fit(parameters, model.residuals, data, delta=delta, start=start, max_starts=0, jacobian=model.jacobian)
+        fit(
+            parameters, model.residuals, data, delta=delta, start=start, max_starts=0, jacobian=model.jacobian
+        )
         for start in starts
     ]
     best = min(found, key=lambda each: each.objective)
@@ -205,79 +196,3 @@ def start_at(constant: float, shares: Floats, losses: Floats, names: Sequence[st
 def slope_names(pools: Sequence[str]) -> list[str]:
     """Names of the parameters that are slopes."""
     return [f"slope of {pool}" for pool in pools]
-
-
-def names_of(names: Sequence[str] | str | None) -> list[str] | None:
-    """Names that may have come as text with commas, as on the command line."""
-    if isinstance(names, str):
-        return [name.strip() for name in names.split(",")]
-    return None if names is None else list(names)
-
-
-def target_weights(weights: Mapping[str, float] | None, targets: Sequence[str]) -> tuple[float, ...] | None:
-    """Weights in the order of the targets, made to sum to 1.
-
-    Raises:
-        ConfigError: a target is missing or unknown, or a weight is negative or not finite.
-    """
-    if weights is None:
-        return None
-    for name in [*weights, *targets]:
-        if name not in targets or name not in weights:
-            raise ConfigError(f"weights name every target once, not so: {name}")
-    values = np.array([weights[name] for name in targets], dtype=np.float64)
-    if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
-        raise ConfigError(f"weights of targets are not below 0 and not all 0: {dict(weights)!r:.80}")
-    return tuple((values / values.sum()).tolist())
-
-
-def weighted(losses: Floats, weights: Sequence[float] | None) -> Floats:
-    """Mean over targets of shape [runs, targets]."""
-    return np.asarray(losses.mean(axis=1) if weights is None else losses @ np.array(weights))
-
-
-def by_target(targets: Sequence[str], losses: Floats) -> dict[str, Floats]:
-    """Columns of losses by name."""
-    return {target: losses[:, at] for at, target in enumerate(targets)}
-
-
-def too_few(runs: MixtureRuns) -> tuple[str, ...]:
-    """A sentence where there are fewer runs than three for each parameter (the rule of Olmix)."""
-    wanted = 3 * (len(runs.pools) + 1)
-    if runs.num_runs >= wanted:
-        return ()
-    return (
-        f"{runs.num_runs} runs of {len(runs.pools)} pools: {wanted} or more are wanted, 3 (pools + 1), "
-        "for the order of mixtures to hold",
-    )
-
-
-def check_shape(
-    law: str, pools: Sequence[str], targets: Sequence[str], weights: Sequence[float] | None
-) -> None:
-    """Check names and weights of a law of mixtures.
-
-    Raises:
-        ConfigError: a name stands twice or is missing, or weights are not shares of the targets.
-    """
-    try:
-        different(pools, "pool", at=law)
-        different(targets, "target", at=law)
-    except DataError as exc:
-        raise ConfigError(str(exc)) from exc
-    if weights is None:
-        return
-    finite(law, "weights", weights)
-    if len(weights) != len(targets) or min(weights) < 0 or abs(math.fsum(weights) - 1) > 1e-9:
-        raise ConfigError(f"{law}.weights are shares of {len(targets)} targets, sum 1: {tuple(weights)!r:.80}")
-
-
-def finite(law: str, key: str, values: Sequence[float]) -> None:
-    """Refuse values that are not finite numbers.
-
-    Raises:
-        ConfigError: names law, key and value.
-    """
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConfigError(f"{law}.{key} are finite numbers: {value!r}")

@@ -1,8 +1,8 @@
 """Runs on mixtures, checked: the shares of every pool and the losses on every target, a row for each run.
 
-A table has a column `share.<pool>` for each pool and `loss.<target>` for each target; other columns (a name of
-the run, steps, sizes) are left alone. Shares of a row sum to 1; up to `SUM_TOLERANCE` off, which is what
-rounding to three digits makes of 17 pools, the row is rescaled.
+A table has a column `share.<pool>` for each pool and `loss.<target>` for each target; other columns (a name
+of the run, steps, sizes) are left alone. Shares of a row sum to 1, give or take `SUM_TOLERANCE`, which is what
+rounding to three digits makes of 17 pools; they are used as they are.
 
 Cost: copies of the columns. Not here: laws.
 """
@@ -33,7 +33,7 @@ class MixtureRuns:
     pools: tuple[str, ...]
     targets: tuple[str, ...]
     shares: Floats
-    """Shape [runs, pools]; rows sum to 1."""
+    """Shape [runs, pools]; rows sum to 1 within `SUM_TOLERANCE`."""
     losses: Floats
     """Shape [runs, targets]; above 0."""
 
@@ -119,7 +119,7 @@ def place_of(name: str, names: Sequence[str], what: str) -> int:
 
 
 def checked_shares(shares: npt.ArrayLike, pools: Sequence[str], *, at: str = "runs") -> Floats:
-    """Take shares of shape [runs, pools], or [pools] for one, and make rows sum to 1.
+    """Take shares of shape [runs, pools], or [pools] for one run.
 
     Raises:
         DataError: another shape, no row, a share that is negative or not finite, or a sum that is not 1.
@@ -145,7 +145,7 @@ def checked_shares(shares: npt.ArrayLike, pools: Sequence[str], *, at: str = "ru
             f"{at}: shares of row {off[0]} sum to 1, not to: {sums[off[0]]:.6g}",
             hint="give the shares of all pools, as fractions",
         )
-    return np.asarray(found / sums[:, None])
+    return found
 
 
 def shares_of(frame: pl.DataFrame, pools: Sequence[str] | None = None, *, at: str = "runs") -> Floats:
