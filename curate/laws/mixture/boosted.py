@@ -1,12 +1,13 @@
 """Losses on mixtures by gradient-boosted trees, one model a target (LightGBM; the optional package).
 
-As RegMix (Liu et al. 2024, arXiv:2407.01492): at most 1,000 trees, rate .01, squares, seed 42. Training stops when
-runs that are set aside have not improved for 3 trees. The published numbers stopped on the very runs that they
-were measured on; `stop_on` takes these runs, for comparison only. Trees say nothing outside of the mixtures
-they saw, and want more runs than a log-linear law (118 or more for the RegMix runs, Olmix, arXiv:2602.12237).
+As RegMix (Liu et al. 2024, arXiv:2407.01492): at most 1,000 trees, rate .01, squares, seed 42. Training
+stops when runs that are set aside have not improved for 3 trees. The published numbers stopped on the very
+runs that they were measured on; `stop_on` takes these runs, for comparison only. Trees say nothing outside
+of the mixtures they saw, and want more runs than a log-linear law (118 or more for the RegMix runs, Olmix,
+arXiv:2602.12237).
 
-A law holds LightGBM's own text form of each model, which LightGBM reads again. Cost: 1 s a target for 512 runs;
-a prediction of 100,000 mixtures 5 s. Not here: other regressors.
+A law holds LightGBM's own text form of each model, which LightGBM reads again. Cost: 1 s a target for 512
+runs; a prediction of 100,000 mixtures 5 s. Not here: other regressors.
 """
 
 import importlib
@@ -89,7 +90,9 @@ class Boosted(OverPools, Json):
                 model = package.Booster(model_str=text)
                 columns.append(np.asarray(model.predict(given, num_threads=1), dtype=np.float64))
             except package.basic.LightGBMError as exc:
-                raise ConfigError(f"{self.name}: lightgbm does not read the model of {target}: {exc}") from exc
+                raise ConfigError(
+                    f"{self.name}: lightgbm does not read the model of {target}: {exc}"
+                ) from exc
         return np.stack(columns, axis=1)
 
     @classmethod

@@ -1,9 +1,10 @@
 """The log-linear law of mixtures: the loss on each target is exp(constant) + exp(slopes . shares).
 
-Used by Olmix (arXiv:2602.12237, 2026), and a rival of boosted trees for the runs of RegMix (Liu et al. 2024,
-arXiv:2407.01492). As shares sum to 1, an intercept would add to all slopes, so there is none. A slope below
-those of other pools means that the pool lowers the loss. Fitted one target at a time on differences of losses,
-with Huber's loss of delta .02, from starts that are exact for given constants: ln(loss - constant) is linear.
+Used by Olmix (arXiv:2602.12237, 2026), and a rival of boosted trees for the runs of RegMix (Liu et al.
+2024, arXiv:2407.01492). As shares sum to 1, an intercept would add to all slopes, so there is none. A slope
+below those of other pools means that the pool lowers the loss. Fitted one target at a time on differences
+of losses, with Huber's loss of delta .02, from starts that are exact for given constants: ln(loss -
+constant) is linear.
 
 Cost: 0.3 s for 512 runs of 17 pools and one target; saying what is not identified, or a bootstrap of 200,
 some ten times that. Not here: the best mixture (search.py), other laws of this family (exponential.py).

@@ -1,8 +1,8 @@
 """Losses as a polynomial of the shares, linear or quadratic: the baselines that other laws must beat.
 
-Fitted by least squares with the least norm, so that many pools and few runs still have an answer; it is exact
-for planted polynomials as far as the runs tell them apart. The linear one is RegMix's baseline (Liu et al. 2024,
-arXiv:2407.01492).
+Fitted by least squares with the least norm, so that many pools and few runs still have an answer; it is
+exact for planted polynomials as far as the runs tell them apart. The linear one is RegMix's baseline (Liu
+et al. 2024, arXiv:2407.01492).
 
 Cost: one singular value decomposition, milliseconds. Not here: laws with a floor (log_linear.py).
 """

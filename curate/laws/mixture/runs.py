@@ -1,8 +1,8 @@
 """Runs on mixtures, checked: the shares of every pool and the losses on every target, a row for each run.
 
 A table has a column `share.<pool>` for each pool and `loss.<target>` for each target; other columns (a name
-of the run, steps, sizes) are left alone. Shares of a row sum to 1, give or take `SUM_TOLERANCE`, which is what
-rounding to three digits makes of 17 pools; they are used as they are.
+of the run, steps, sizes) are left alone. Shares of a row sum to 1, give or take `SUM_TOLERANCE`, which is
+what rounding to three digits makes of 17 pools; they are used as they are.
 
 Cost: copies of the columns. Not here: laws.
 """

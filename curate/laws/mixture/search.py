@@ -6,8 +6,8 @@ each with four times the strength (Olmix, arXiv:2602.12237, has ten rounds). `kl
 for each nat of divergence from the natural mix; caps hold for every mixture that is looked at: what is above
 goes to the other pools in proportion.
 
-Cost: a prediction of 100,000 mixtures a round, 50 ms for log-linear laws, seconds for trees. Not here: the exact
-convex program for log-linear laws (selection/allocation).
+Cost: a prediction of 100,000 mixtures a round, 50 ms for log-linear laws, seconds for trees. Not here: the
+exact convex program for log-linear laws (selection/allocation).
 """
 
 import math

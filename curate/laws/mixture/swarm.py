@@ -1,11 +1,12 @@
 """Mixtures to train proxies on: a swarm around the natural mix, from nearly one pool to nearly natural.
 
-As RegMix (Liu et al. 2024, arXiv:2407.01492): the natural shares to the power of `temperature` give the mean
-of a Dirichlet distribution, its strength is drawn from a logarithmic grid, mixtures with more of a pool than
-`max_factor` times its natural share are drawn again, shares below `minimum` become 0, and the rest is rounded to
-multiples of `minimum`. Here the rounded shares sum to exactly 1 (largest remainders), and a mixture nearer than
-`min_distance` to an earlier one is drawn again. Of laws of m pools, 3 (m + 1) runs or more suffice (Olmix,
-arXiv:2602.12237, which also found that caps belong to the best mixture, not to the swarm).
+As RegMix (Liu et al. 2024, arXiv:2407.01492): the natural shares to the power of `temperature` give the
+mean of a Dirichlet distribution, its strength is drawn from a logarithmic grid, mixtures with more of a
+pool than `max_factor` times its natural share are drawn again, shares below `minimum` become 0, and the
+rest is rounded to multiples of `minimum`. Here the rounded shares sum to exactly 1 (largest remainders),
+and a mixture nearer than `min_distance` to an earlier one is drawn again. Of laws of m pools, 3 (m + 1)
+runs or more suffice (Olmix, arXiv:2602.12237, which also found that caps belong to the best mixture, not to
+the swarm).
 
 Cost: 20 ms for 512 mixtures of 17 pools. Not here: what the runs say (log_linear.py and its neighbours).
 """
@@ -178,8 +179,8 @@ def _bounds(natural: Floats, pools: Sequence[str], settings: SwarmSettings) -> F
 def _dirichlet(natural: Floats, settings: SwarmSettings, draw: np.random.Generator) -> Floats:
     """A batch of mixtures, each with a strength of its own."""
     mean = natural**settings.temperature
-    ends = np.log10([settings.min_strength, settings.max_strength])
-    strengths = draw.choice(np.logspace(*ends, settings.num_strengths), BATCH)
+    grid = np.geomspace(settings.min_strength, settings.max_strength, settings.num_strengths)
+    strengths = draw.choice(grid, BATCH)
     return dirichlet(strengths[:, None] * (mean / mean.sum()), draw)
 
 
