@@ -242,7 +242,7 @@ def _fit_target(  # over: settings of the fit
 def scan_two(shares: npt.ArrayLike, losses: npt.ArrayLike, *, num_floors: int = 1000) -> tuple[float, ...]:
     """Floor, ln k and slope for two pools by the published scan, from the share of one of them.
 
-    Of `num_floors` floors from 0 to below the least loss, the one whose ln(loss - floor) is nearest to a line.
+    Of `num_floors` floors from 0 to below the least loss, that whose ln(loss - floor) is nearest to a line.
 
     Raises:
         DataError: fewer than three runs, or values that are not finite, or losses not above 0.

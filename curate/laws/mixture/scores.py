@@ -1,9 +1,10 @@
 """Weights of quality scores found as weights of domains are: a score for documents that proxies vouch for.
 
 As Meta-rater (Zhuang et al. 2025, arXiv:2504.14194; 25 scores, 256 weight vectors): draw weights of scores
-(`score_swarm`), train a proxy on the documents that the weighted score selects, for each; fit a law of mixtures
-of the weights, search the best weights (search.py), and select by `score_expression`. Scores are brought to mean
-0 and deviation 1 first, else the weights mean nothing, so the mean and deviation of each are part of the result.
+(`score_swarm`), train a proxy on the documents that the weighted score selects, for each; fit a law of
+mixtures of the weights, search the best weights (search.py), and select by `score_expression`. Scores are
+brought to mean 0 and deviation 1 first, else the weights mean nothing, so the mean and deviation of each
+are part of the result.
 
 Cost: none to speak of. Not here: selecting (selection/), training.
 """

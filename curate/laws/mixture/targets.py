@@ -105,7 +105,7 @@ def too_few(runs: MixtureRuns) -> tuple[str, ...]:
     if runs.num_runs >= wanted:
         return ()
     return (
-        f"{runs.num_runs} runs of {len(runs.pools)} pools are few: 3 (pools + 1) or more are wanted, {wanted}",
+        f"{runs.num_runs} runs of {len(runs.pools)} pools are few: 3 (pools + 1) or more are right, {wanted}",
     )
 
 

@@ -1,8 +1,8 @@
 """How well a law of mixtures orders runs it has not seen: cross-validation by target.
 
-Runs are dealt into folds by a seeded shuffle; each fold is predicted by the law fitted on the others. Reported
-are Spearman's rank correlation, as RegMix (Liu et al. 2024, arXiv:2407.01492), and the mean absolute error, over
-all runs together.
+Runs are dealt into folds by a seeded shuffle; each fold is predicted by the law fitted on the others.
+Reported are Spearman's rank correlation, as RegMix (Liu et al. 2024, arXiv:2407.01492), and the mean
+absolute error, over all runs together.
 
 Cost: one fit a fold. Not here: decision accuracy between scales (laws/ranking.py).
 """
