@@ -139,11 +139,8 @@ def _step(point: _Point, program: Program, state: "Callable[[Floats], _Point]") 
     hessian = np.diag(1.0 / point.prices) + spread / program.kl
     direction = np.linalg.solve(hessian, point.gradient)
     slope = float(direction @ point.gradient)
-    falls = direction < 0
     is_flat = slope < 1e-11 * max(1.0, abs(point.dual))  # what is left to gain is lost in rounding
-    length = 1.0
-    if falls.any():
-        length = min(1.0, float((0.9 * point.prices[falls] / -direction[falls]).min()))
+    length = 0.9 / max(0.9, float((-direction / point.prices).max()))  # prices stay above 0
     for _ in range(60):
         found = state(point.prices + length * direction)
         if found.dual >= point.dual + 1e-4 * length * slope:
