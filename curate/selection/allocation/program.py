@@ -160,8 +160,8 @@ def capped_shares(weights: Floats, caps: Floats) -> tuple[Floats, np.ndarray]:
     order = np.argsort(log_caps - weights, kind="stable")  # the order in which pools are full
     capped = np.concatenate([[0.0], np.cumsum(caps[order])])[:-1]
     rest = np.logaddexp.accumulate(weights[order][::-1])[::-1]
-    room = 1.0 - capped
-    fits = (room > 0) & (np.log(np.maximum(room, 1e-300)) - rest <= (log_caps - weights)[order])
+    room = np.maximum(1.0 - capped, 1e-300)  # the caps before may be all there is, and a rounding more
+    fits = np.log(room) - rest <= (log_caps - weights)[order]
     first = int(np.argmax(fits)) if fits.any() else len(caps)
     shares, is_free = caps.copy(), np.zeros(len(caps), dtype=bool)
     if first < len(caps):
