@@ -5,8 +5,11 @@ from typing import Any
 
 from curate.errors import ConfigError
 from curate.laws.law import Law
+from curate.laws.quality_quantity import QualityQuantity
 
-LAWS: dict[str, type[Law]] = {}
+LAWS: dict[str, type[Law]] = {
+    QualityQuantity.name: QualityQuantity,
+}
 
 
 def law_named(name: str) -> type[Law]:
