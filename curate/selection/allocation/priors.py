@@ -12,6 +12,7 @@ images with captions, not of text: they say how fast quality and repetition pay 
 Not here: what was fitted on runs of your own (evidence.py).
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -23,15 +24,11 @@ from curate.selection.allocation.utilities import Utilities
 TIER = re.compile(r"(?:.*/)?q(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", re.DOTALL)
 """Names of pools that are tiers: percent of the tokens from the best, as `q10-20` or `web/q10-20`."""
 
-QQT_TMARS = {
-    "utilities": (-0.16, -0.125, -0.1, -0.085),
-    "half_lives": (6.7273, 8.5455, 5.2727, 2.2727),
-    "scale": 0.025,
-    "floor": 0.1,
-}
-"""Deciles from the best one on."""
-REPEATS = 15.387756
-"""R*_D of the data-constrained law."""
+TMARS = "tmars_imagenet1k_utility"
+"""Name of the published set in the law."""
+DECILES = 4
+"""Published tiers, from the best one on."""
+END = DECILES / 10
 PRIORS = ("equal", "qqt_tmars_imagenet")
 
 LEAST = 1e-3
@@ -54,12 +51,15 @@ def prior_utilities(prior: str, names: Sequence[str]) -> Utilities:
         ConfigError: There is no prior of that name, or a pool has no tier that it could be applied to.
     """
     if prior == "equal":
-        size = len(names)
+        from curate.laws.data_constrained import DataConstrained
+
+        size, law = len(names), DataConstrained.published()
         return Utilities(
             source="prior equal",
             decay="data_constrained",
             strengths=np.ones(size),
-            half_lives=np.full(size, REPEATS * np.log(2)),
+            half_lives=np.full(size, law.repeat_tokens * math.log(2)),
+            law=law,
             warnings=("utilities are of the prior equal: no difference between pools was measured",),
         )
     if prior != "qqt_tmars_imagenet":
@@ -75,9 +75,13 @@ def _tmars(names: Sequence[str]) -> Utilities:
             f"the prior qqt_tmars_imagenet is for quality tiers, this pool is none: {without[0]!r}",
             hint="cut the pools into tiers by a score (`q0-10`, `web/q10-20`), or take the prior equal",
         )
+    from curate.laws.quality_quantity import QualityQuantity
+
+    law = QualityQuantity.published(TMARS)
     known = [tier for tier in tiers if tier is not None]
-    found = {tier: _mean(*tier) for tier in set(known)}
-    beyond = [name for name, tier in zip(names, known, strict=True) if tier[1] > _end() + 1e-9]
+    strengths = [-value for value in law.utilities[:DECILES]]
+    found = {tier: _mean(*tier, strengths, law.half_lives[:DECILES]) for tier in set(known)}
+    beyond = [name for name, tier in zip(names, known, strict=True) if tier[1] > END + 1e-9]
     warnings = [
         "utilities are of the prior qqt_tmars_imagenet (images with captions, ImageNet), not measured on these pools"
     ]
@@ -92,30 +96,25 @@ def _tmars(names: Sequence[str]) -> Utilities:
         decay="half_life",
         strengths=np.array([found[tier][0] for tier in known]),
         half_lives=np.array([found[tier][1] for tier in known]),
+        law=law,
         warnings=tuple(warnings),
     )
 
 
-def _end() -> float:
-    return len(QQT_TMARS["utilities"]) / 10
-
-
-def _mean(low: float, high: float) -> tuple[float, float]:
+def _mean(
+    low: float, high: float, strengths: Sequence[float], half_lives: Sequence[float]
+) -> tuple[float, float]:
     """Mean strength and half life over a range of quantiles: constant in deciles, then a line."""
-    strengths = [-value for value in QQT_TMARS["utilities"]]
-    half_lives = list(QQT_TMARS["half_lives"])
-    step = strengths[-1] - strengths[-2]  # a decile
     strength = half_life = 0.0
     for decile, (value, life) in enumerate(zip(strengths, half_lives, strict=True)):
         length = max(0.0, min(high, (decile + 1) / 10) - max(low, decile / 10))
         strength, half_life = strength + length * value, half_life + length * life
-    start = max(low, _end())
+    start = max(low, END)
     if high > start:
         # The line goes through the middles of the last two deciles; it is followed as far as it is above LEAST.
-        middle = _end() - 0.05
-        last = min(high, middle + 0.1 * (strengths[-1] - LEAST) / -step)
-        length = max(0.0, last - start)
-        strength += length * (strengths[-1] + step * ((start + max(last, start)) / 2 - middle) / 0.1)
-        strength += (high - start - length) * LEAST
+        step, middle = strengths[-1] - strengths[-2], END - 0.05
+        last = max(start, min(high, middle + 0.1 * (strengths[-1] - LEAST) / -step))
+        strength += (last - start) * (strengths[-1] + step * ((start + last) / 2 - middle) / 0.1)
+        strength += (high - last) * LEAST
         half_life += (high - start) * half_lives[-1]
     return strength / (high - low), half_life / (high - low)

@@ -89,7 +89,9 @@ def utilities_for(pools: Pools, settings: Allocate, evidence: Evidence | None) -
         ConfigError: The rule is marginal and nothing says it; or the evidence does not apply.
     """
     if evidence is not None and evidence.law.get("law") != LAW:
-        return evidence_utilities(evidence, pools).with_decay(settings.decay)
+        from curate.selection.allocation.fitted import fitted_utilities
+
+        return fitted_utilities(evidence, pools).with_decay(settings.decay)
     if settings.prior is not None:
         return prior_utilities(settings.prior, pools.names).with_decay(settings.decay)
     if settings.rule == "marginal":
@@ -101,18 +103,6 @@ def utilities_for(pools: Pools, settings: Allocate, evidence: Evidence | None) -
             f"published numbers, `prior:` {' or '.join(PRIORS)}",
         )
     return replace(prior_utilities("equal", pools.names).with_decay(settings.decay), warnings=())
-
-
-def evidence_utilities(evidence: Evidence, pools: Pools) -> Utilities:
-    """Take utilities by content; the decay is that of the law.
-
-    Raises:
-        ConfigError: It does not apply to a pool, or its law has no utilities.
-    """
-    # A class by its name, so that the laws are only loaded where evidence is used.
-    from curate.selection.allocation.fitted import fitted_utilities
-
-    return fitted_utilities(evidence, pools)
 
 
 def _by_rule(
