@@ -5,10 +5,11 @@ laws. A file of a law has `law` (its name) and `format`. Not here: the list of l
 """
 
 import dataclasses
+import inspect
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -109,6 +110,23 @@ def columns_of(
             row = int(frame[name].is_null().arg_max() or 0)
             raise DataError(f"{at}: {name} of row {row} is empty", hint="leave out runs that did not finish")
     return checked_data({name: frame[name].cast(pl.Float64).to_numpy() for name in names}, at=at)
+
+
+def known_settings(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Take settings for the keyword arguments of `function`.
+
+    Raises:
+        ConfigError: one of them is none of its keyword arguments.
+    """
+    known = [
+        each.name
+        for each in inspect.signature(function).parameters.values()
+        if each.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"a fit has no setting {name}", hint=f"it has {', '.join(known)}")
+    return dict(settings)
 
 
 class Json:

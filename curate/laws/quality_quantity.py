@@ -25,7 +25,7 @@ import polars as pl
 from curate.errors import ConfigError, DataError
 from curate.laws.amounts import Floats, amounts, within
 from curate.laws.decay import MAX_PASSES, NEGLIGIBLE, effective, log_growth
-from curate.laws.law import Fitted, Json, columns_of
+from curate.laws.law import Fitted, Json, columns_of, known_settings
 
 Form = Literal["utility", "effective_data"]
 FORMS = ("utility", "effective_data")
@@ -198,7 +198,7 @@ class QualityQuantity(Json):
         from curate.laws.quality_quantity_fit import fit_pools
 
         columns = columns_of(frame, ["samples", "size", "error"])
-        return fit_pools(cls, pool_names(frame), columns, **settings)
+        return fit_pools(cls, pool_names(frame), columns, **known_settings(fit_pools, settings))
 
     def _place(self, pool: str) -> int:
         if pool not in self.pools:
