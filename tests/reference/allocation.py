@@ -28,7 +28,7 @@ def smooth_worth(tokens: int, unique: int, strength: float, repeats: float) -> f
 
 
 def proportional(weights: Sequence[int], caps: Sequence[int], target: int) -> list[Fraction]:
-    """Shares in proportion to weights under caps, in exact fractions: fill the tightest pool, share the rest."""
+    """Shares in proportion to weights under caps, in exact fractions: fill what is tight, share the rest."""
     result = [Fraction(0)] * len(weights)
     free = [place for place, weight in enumerate(weights) if weight]
     left = Fraction(target)

@@ -1,4 +1,4 @@
-"""The answer of a budget: tokens of every pool, beside the baselines, with what they are worth and how sure that is.
+"""The answer of a budget: tokens of every pool beside the baselines, what they are worth, how sure that is.
 
 Pools are in the order of their names. The JSON has a column for each number, so that 100,000 pools are some
 megabytes, and `Allocation.from_json` gives back what was written.
@@ -69,7 +69,8 @@ class Allocation:
     def full(self) -> tuple[bool, ...]:
         """Whether each pool is at its cap, to a token."""
         return tuple(
-            n >= cap * unique - 1 for n, cap, unique in zip(self.tokens, self.caps, self.unique_tokens, strict=True)
+            n >= cap * unique - 1
+            for n, cap, unique in zip(self.tokens, self.caps, self.unique_tokens, strict=True)
         )
 
     def tokens_by_pool(self) -> dict[str, int]:
@@ -154,7 +155,9 @@ class Allocation:
                 Shift(
                     change=str(each["change"]),
                     moved=float(each["moved"]),
-                    pools=tuple((str(name), float(share), float(epochs)) for name, share, epochs in each["pools"]),
+                    pools=tuple(
+                        (str(name), float(share), float(epochs)) for name, share, epochs in each["pools"]
+                    ),
                 )
                 for each in value["sensitivity"]
             ),

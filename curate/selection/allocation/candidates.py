@@ -9,6 +9,7 @@ Not here: what is predicted for them (predicting.py).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,7 +40,9 @@ def candidates(pools: Pools, utilities: Utilities) -> list[Candidate]:
     found = [_nested(pools, name, mask) for name, mask in nested(pools, utilities)]
     found += [
         Candidate(name="natural", is_nested=True, limit=total, tokens=lambda n: natural_tokens(pools, n)),
-        Candidate(name="stratified", is_nested=False, limit=total, tokens=lambda n: stratified_tokens(pools, n)),
+        Candidate(
+            name="stratified", is_nested=False, limit=total, tokens=lambda n: stratified_tokens(pools, n)
+        ),
         Candidate(
             name="marginal",
             is_nested=False,
@@ -70,10 +73,7 @@ def nested(pools: Pools, utilities: Utilities) -> list[tuple[str, np.ndarray]]:
     else:
         ranks = -utilities.strengths
         count = len(pools.names)
-        names = {
-            rank: f"best {number} of {count} pools"
-            for rank, number in _running_counts(ranks).items()
-        }
+        names = {rank: f"best {number} of {count} pools" for rank, number in _running_counts(ranks).items()}
     steps = _thinned(np.unique(ranks)[:-1], ranks, pools.unique)
     return [(names[step], ranks <= step) for step in steps]
 
@@ -102,6 +102,6 @@ def check_budgets(budgets: Sequence[int]) -> list[int]:
         ConfigError: There are fewer than two, or they do not grow.
     """
     given = [int(budget) for budget in budgets]
-    if len(given) < 2 or given[0] < 1 or any(b <= a for a, b in zip(given, given[1:], strict=False)):
+    if len(given) < 2 or given[0] < 1 or any(b <= a for a, b in pairwise(given)):
         raise ConfigError(f"budgets to compare at are two or more whole numbers that grow: {given[:8]}")
     return given

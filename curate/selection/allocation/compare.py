@@ -3,17 +3,18 @@
 Candidates are planned anew at every budget of a grid, under the same caps; between two budgets whose best
 candidates differ the crossover is found by bisection, with the plans of the budgets between them.
 
-Cost: some hundred plans and predictions; a second for 100 pools, minutes for 100,000. Not here: the plan that is
-carried out (solve.py).
+Cost: some hundred plans and predictions; a second for 100 pools, minutes for 100,000. Not here: the plan
+that is carried out (solve.py).
 """
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from curate.errors import ConfigError
 from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
-from curate.selection.allocation.comparison import Comparison, Crossover, Curve, best_of
+from curate.selection.allocation.comparison import Comparison, Crossover, Curve, best_of, widest_first
 from curate.selection.allocation.evidence import read_evidence
 from curate.selection.allocation.pools import Supply, parse_target, pools_of
 from curate.selection.allocation.predicting import Predict, predictor
@@ -65,7 +66,7 @@ def compare(
     found = candidates(pools, utilities)
     seen: dict[tuple[str, int], float | None] = {}
 
-    def value(candidate: Candidate, budget: int) -> float | None:
+    def predicted(candidate: Candidate, budget: int) -> float | None:
         key = (candidate.name, budget)
         if key not in seen:
             seen[key] = _value(candidate, budget, predict)
@@ -80,12 +81,12 @@ def compare(
             Curve(
                 name=each.name,
                 is_nested=each.is_nested,
-                predicted=tuple(value(each, budget) for budget in grid),
+                predicted=tuple(predicted(each, budget) for budget in grid),
             )
             for each in found
         ),
-        crossovers=_crossovers(found, grid, value),
-        filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, value),
+        crossovers=_crossovers(found, grid, predicted),
+        filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, predicted),
         target_tokens=target,
         warnings=utilities.warnings,
     )
@@ -110,14 +111,14 @@ def _crossovers(
     """Find where the best candidate changes."""
 
     def best(budget: int) -> str:
-        return best_of({each.name: value(each, budget) for each in found})
+        return best_of({each.name: value(each, budget) for each in widest_first(found)})
 
     crossovers = []
-    for low, high in zip(grid, grid[1:], strict=False):
-        left, names = low, (best(low), best(high))
+    for low, high in pairwise(grid):
+        left, last = low, best(high)
         for _ in range(MAX_CROSSOVERS):
             before = best(left)
-            if before == names[1]:
+            if before == last:
                 break
             right = high
             while right > left + 1 and right > left * (1 + TOLERANCE):

@@ -3,9 +3,9 @@
 Not here: how it is computed (compare.py), how it is drawn (the report).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from curate.errors import DataError
 from curate.selection.allocation.text import aligned
@@ -53,8 +53,8 @@ class Comparison:
     warnings: tuple[str, ...] = ()
 
     def best(self, *, nested: bool = False) -> tuple[str, ...]:
-        """Name the best candidate at each budget, of equals the first; of the nested ones alone where asked."""
-        curves = [curve for curve in self.curves if curve.is_nested or not nested]
+        """Name the best candidate at each budget, of equals the widest; `nested` looks at these alone."""
+        curves = widest_first([curve for curve in self.curves if curve.is_nested or not nested])
         return tuple(
             best_of({curve.name: curve.predicted[place] for curve in curves})
             for place in range(len(self.budgets))
@@ -62,7 +62,7 @@ class Comparison:
 
     def as_text(self) -> str:
         """Write predictions and crossovers for a terminal."""
-        table = [("tokens", *(curve.name for curve in self.curves), "best")]
+        table: list[Sequence[str]] = [("tokens", *(curve.name for curve in self.curves), "best")]
         best = self.best()
         for place, budget in enumerate(self.budgets):
             values = (curve.predicted[place] for curve in self.curves)
@@ -145,6 +145,24 @@ class Comparison:
             target_tokens=None if value["target_tokens"] is None else int(value["target_tokens"]),
             warnings=tuple(map(str, value["warnings"])),
         )
+
+
+class HasWidth(Protocol):
+    """A candidate or its curve."""
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it is a union of the best pools."""
+
+
+W = TypeVar("W", bound=HasWidth)
+
+
+def widest_first(found: Sequence[W]) -> list[W]:
+    """Put unions of pools from the widest to the narrowest, given the other way round, then the others."""
+    return [each for each in reversed(found) if each.is_nested] + [
+        each for each in found if not each.is_nested
+    ]
 
 
 def best_of(predicted: Mapping[str, float | None]) -> str:

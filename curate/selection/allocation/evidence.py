@@ -1,12 +1,12 @@
 """What was fitted on runs, kept by the content of the pools: read, write, and apply where it applies.
 
-A file has a law and, for each pool it was fitted on, its content (a fingerprint of its documents in any order,
-additive over disjoint sets of documents), its unique tokens, its utility and its half life in epochs, with an
-interval of the utility where one is known. It is applied to a pool
+A file has a law and, for each pool it was fitted on, its content (a fingerprint of its documents in any
+order, additive over disjoint sets of documents), its unique tokens, its utility and its half life in epochs,
+with an interval of the utility where one is known. It is applied to a pool
 
 1. whose content is that of a pool of the file, whatever their names;
-2. whose content is the sum, modulo 2^128, of a union of pools of the file: those listed under `unions`, and those
-   whose names begin with the same `name/`. It gets the means by unique tokens;
+2. whose content is the sum, modulo 2^128, of a union of pools of the file: those listed under `unions`,
+   and those whose names begin with the same `name/`. It gets the means by unique tokens;
 3. whose name is that of a pool of the file, where one of the two has no content to compare.
 
 A pool to which nothing applies is refused by name: numbers of other documents say nothing about it.
@@ -165,7 +165,7 @@ class Evidence:
         return np.array([math.fsum(share * float(given[place]) for place, share in part) for part in parts])
 
     def ends(self, parts: Sequence[Parts]) -> tuple[Floats, Floats] | None:
-        """Ends of the intervals of the utilities, the utility itself where there is none; None without any."""
+        """Ends of the intervals of utilities, the utility itself where there is none; None without any."""
         if all(pool.interval is None for pool in self.pools):
             return None
         bounds = [
@@ -255,5 +255,5 @@ def _check_keys(value: Any, needed: set[str], allowed: set[str], *, at: str) -> 
     unknown = sorted(set(value) - needed - allowed)
     if missing or unknown:
         raise DataError(
-            f"{at}: keys that are missing: {listed(missing) or 'none'}; that are unknown: {listed(unknown) or 'none'}"
+            f"{at}: missing keys: {listed(missing) or 'none'}; unknown keys: {listed(unknown) or 'none'}"
         )

@@ -28,8 +28,8 @@ def fitted_utilities(evidence: Evidence, pools: Pools) -> Utilities:
     law = law_from_json(evidence.law)
     if not isinstance(law, QualityQuantity | DataConstrained):
         raise ConfigError(
-            f"{evidence.source}: utilities come from the laws quality_quantity and data_constrained, not from: "
-            f"{evidence.law['law']}"
+            f"{evidence.source}: utilities come from the laws quality_quantity and data_constrained, "
+            f"not from: {evidence.law['law']}"
         )
     parts = evidence.match(pools.supplies)
     sign = -1.0 if isinstance(law, QualityQuantity) else 1.0
@@ -38,8 +38,8 @@ def fitted_utilities(evidence: Evidence, pools: Pools) -> Utilities:
         place = int(np.argmin(strengths))
         side = "below" if sign < 0 else "above"
         raise ConfigError(
-            f"{evidence.source}: a utility of the law {law.name} is {side} 0, of pool {pools.names[place]!r} it "
-            f"is: {sign * strengths[place]:g}",
+            f"{evidence.source}: a utility of the law {law.name} is {side} 0, of pool "
+            f"{pools.names[place]!r} it is: {sign * strengths[place]:g}",
             hint="leave out a pool that makes training worse",
         )
     if isinstance(law, DataConstrained) and all(pool.half_life is None for pool in evidence.pools):

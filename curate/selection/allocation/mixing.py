@@ -1,8 +1,8 @@
 """The rule `mixture`: shares that a log-linear law of mixtures predicts to be best, near the natural mix.
 
-The law has, for each target, slopes by pool, so that the loss at shares x is c + exp(slopes . x); constants do not
-move the best mixture. A pool that is the union of pools of the law gets the mean of their slopes by tokens: exact,
-as long as the union keeps their natural proportions.
+The law has, for each target, slopes by pool, so that the loss at shares x is c + exp(slopes . x); constants
+do not move the best mixture. A pool that is the union of pools of the law gets the mean of their slopes by
+tokens: exact, as long as the union keeps their natural proportions.
 
 Not here: the solver (program.py), fitting (curate.laws).
 """

@@ -1,4 +1,4 @@
-"""Pools that a budget is shared out over: their unique tokens, their caps, and what to say when it is too large.
+"""Pools that a budget is shared out over: unique tokens, caps, and what to say when it is too large.
 
 Pools are put in the order of their names first, so that no sum and no tie depends on the order they came in.
 Caps are whole tokens: the cap in epochs, as the decimal that was written, times the unique tokens, rounded
@@ -130,7 +130,8 @@ def _epochs(cap: float | Mapping[str, float], names: Sequence[str]) -> list[floa
     missing = [name for name in names if name not in cap]
     if missing and EVERY_OTHER not in cap:
         raise ConfigError(
-            f"allocate.cap leaves out pools: {listed(missing)}", hint="add `'*': 4` for all that are not named"
+            f"allocate.cap leaves out pools: {listed(missing)}",
+            hint="add `'*': 4` for all that are not named",
         )
     return [float(cap.get(name, cap.get(EVERY_OTHER, math.nan))) for name in names]
 

@@ -4,8 +4,8 @@ Quality-quantity: pools of the same utility and half life are one pool to the la
 would be predicted to fade ten times slower (half lives of a mixture are divided by the shares); then
 `QualityQuantity.predict_mixture` at the shares of the plan.
 
-Data-constrained: D_eff is what all tokens are worth together, in tokens of the mean utility; the loss is that of
-D_eff fresh tokens, with the parameters that so many different tokens can use.
+Data-constrained: D_eff is what all tokens are worth together, in tokens of the mean utility; the loss is
+that of D_eff fresh tokens, with the parameters that so many different tokens can use.
 
 Not here: the laws (curate.laws), plans (candidates.py).
 """

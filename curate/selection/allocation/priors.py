@@ -1,13 +1,16 @@
 """Utilities of quality tiers from published measurements, by name, for who has no runs of their own.
 
-    qqt_tmars_imagenet   scaling laws for data filtering (Goyal et al. 2024, arXiv:2404.07177): utility and half
-                         life of the four best deciles of T-MARS scores, fitted to ImageNet error of CLIP models
+    qqt_tmars_imagenet   scaling laws for data filtering (Goyal et al. 2024, arXiv:2404.07177): utility and
+    half
+                         life of the four best deciles of T-MARS scores, fitted to ImageNet error of CLIP
+                         models
     equal                all pools alike; repeats fall off as in the data-constrained law (Muennighoff et al.
                          2023, arXiv:2305.16264)
 
-A tier that is not one of the published deciles gets the mean over its range of quantiles; beyond the best 40 %
-nothing is published, and the line through the last two deciles is continued, with a warning. These numbers are of
-images with captions, not of text: they say how fast quality and repetition pay less, not how good a model gets.
+A tier that is not one of the published deciles gets the mean over its range of quantiles; beyond the best 40
+% nothing is published, and the line through the last two deciles is continued, with a warning. These numbers
+are of images with captions, not of text: they say how fast quality and repetition pay less, not how good a
+model gets.
 
 Not here: what was fitted on runs of your own (evidence.py).
 """
@@ -83,7 +86,8 @@ def _tmars(names: Sequence[str]) -> Utilities:
     found = {tier: _mean(*tier, strengths, law.half_lives[:DECILES]) for tier in set(known)}
     beyond = [name for name, tier in zip(names, known, strict=True) if tier[1] > END + 1e-9]
     warnings = [
-        "utilities are of the prior qqt_tmars_imagenet (images with captions, ImageNet), not measured on these pools"
+        "utilities are of the prior qqt_tmars_imagenet (images with captions, ImageNet), "
+        "not measured on these pools"
     ]
     if beyond:
         warnings.append(
@@ -111,7 +115,7 @@ def _mean(
         strength, half_life = strength + length * value, half_life + length * life
     start = max(low, END)
     if high > start:
-        # The line goes through the middles of the last two deciles; it is followed as far as it is above LEAST.
+        # The line through the middles of the last two deciles, as far as it is above LEAST.
         step, middle = strengths[-1] - strengths[-2], END - 0.05
         last = max(start, min(high, middle + 0.1 * (strengths[-1] - LEAST) / -step))
         strength += (last - start) * (strengths[-1] + step * ((start + last) / 2 - middle) / 0.1)

@@ -4,10 +4,10 @@ Minimise over shares x, with 0 <= x <= cap and sum 1,
 
     mean over targets m of exp(b_m + a_m . x)  +  kl * sum_i x_i ln(x_i / prior_i)
 
-the form of Olmix (arXiv:2602.12237) and of the log-linear law of RegMix (arXiv:2407.01492). For given prices y
-of the targets the best shares are closed: min(cap, s * prior * exp(-(y . a) / kl)) with s such that they add up
-to 1. What is left is a concave function of the prices alone, one number a target, which Newton's method with
-step halving maximises. The difference of the two objectives bounds the error, and is returned.
+the form of Olmix (arXiv:2602.12237) and of the log-linear law of RegMix (arXiv:2407.01492). For given prices
+y of the targets the best shares are closed: min(cap, s * prior * exp(-(y . a) / kl)) with s such that they
+add up to 1. What is left is a concave function of the prices alone, one number a target, which Newton's
+method with step halving maximises. The difference of the two objectives bounds the error, and is returned.
 
 The shares are found on logarithms, as weights of exp(-1000) to one another are common where kl is small.
 
@@ -87,7 +87,7 @@ def solve(program: Program) -> Solution:
         point = better
     if not point.gap <= MAX_GAP * max(1.0, abs(point.primal)):
         raise ConfigError(
-            f"no mixture was found whose objective is within {MAX_GAP:g} of the best; the gap is: {point.gap:g}",
+            f"no mixture was found with an objective within {MAX_GAP:g} of the best; the gap: {point.gap:g}",
             hint=f"a larger kl makes the problem easier than: {program.kl:g}",
         )
     return Solution(shares=point.shares, objective=point.primal, gap=max(point.gap, 0.0), num_steps=steps)

@@ -1,8 +1,8 @@
 """How an allocation moves when what it rests on is another: the table that goes with every budget by utility.
 
-Ratios of utilities are shrunk and stretched: the logarithm of every strength, from their mean, times 0.8 and 1.25.
-Half lives are halved and doubled. Where there are intervals, all utilities are put to their weak and their strong
-ends, then those of each pool alone, of the pools whose interval is widest.
+Ratios of utilities are shrunk and stretched: the logarithm of every strength, from their mean, times 0.8 and
+1.25. Half lives are halved and doubled. Where there are intervals, all utilities are put to their weak and
+their strong ends, then those of each pool alone, of the pools whose interval is widest.
 
 Cost: one allocation a row. Not here: intervals of the fit (curate.laws).
 """

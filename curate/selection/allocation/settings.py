@@ -1,10 +1,11 @@
 """What a recipe says about budgets over pools: `plan.allocate`.
 
-Rules: `natural` gives every pool its share of the unique tokens; `stratified` and `unimax` (Chung et al. 2023,
-arXiv:2304.09151) the same number of tokens to every pool, as far as its cap goes: under caps the two are one
-rule with two names; `temperature` shares in proportion to tokens^(1/temperature); `fixed` shares from a table;
-`marginal` gives each next token to the pool where its decayed utility is highest; `mixture` minimises a
-log-linear law of mixtures plus `kl` times the divergence from the natural mix (Olmix, arXiv:2602.12237).
+Rules: `natural` gives every pool its share of the unique tokens; `stratified` and `unimax` (Chung et al.
+2023, arXiv:2304.09151) the same number of tokens to every pool, as far as its cap goes: under caps the two
+are one rule with two names; `temperature` shares in proportion to tokens^(1/temperature); `fixed` shares
+from a table; `marginal` gives each next token to the pool where its decayed utility is highest; `mixture`
+minimises a log-linear law of mixtures plus `kl` times the divergence from the natural mix (Olmix,
+arXiv:2602.12237).
 
 Not here: how it is done (solve.py), where utilities come from (priors.py, evidence.py).
 """
@@ -18,9 +19,7 @@ from curate.errors import ConfigError
 from curate.schema import Settings
 from curate.selection.mixer import checked
 
-Rule: TypeAlias = Literal[
-    "natural", "stratified", "temperature", "unimax", "fixed", "marginal", "mixture"
-]
+Rule: TypeAlias = Literal["natural", "stratified", "temperature", "unimax", "fixed", "marginal", "mixture"]
 Decay: TypeAlias = Literal["half_life", "data_constrained"]
 
 EVERY_OTHER = "*"
@@ -42,13 +41,13 @@ class Allocate(Settings):
     evidence: str | None = None
     """Path of a JSON file with what was fitted on runs, by content of the pools."""
     prior: str | None = None
-    """Name of published utilities of quality tiers, where there is no evidence: `qqt_tmars_imagenet`, `equal`."""
+    """Name of published utilities, where there is no evidence: `qqt_tmars_imagenet`, `equal`."""
     decay: Decay | None = None
     """How the utility falls with repeats; None takes what the evidence or the prior was fitted with."""
     law: str | None = None
     """Path of the JSON of a log-linear law by name of the pools, for `mixture` without evidence."""
     kl: float = Field(default=0.05, gt=0, allow_inf_nan=False)
-    """For the rule `mixture`: how much a nat of divergence from the natural mix costs, in units of the loss."""
+    """For the rule `mixture`: what a nat of divergence from the natural mix costs, in units of the loss."""
 
     @field_validator("cap")
     @classmethod
@@ -74,10 +73,12 @@ class Allocate(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.rule == "fixed") != (self.weights is not None):
-            raise ConfigError(f"weights belong to the rule fixed, and it needs them; the rule is: {self.rule}")
+            raise ConfigError(
+                f"weights belong to the rule fixed, and it needs them; the rule is: {self.rule}"
+            )
         if self.evidence is not None and self.prior is not None:
             raise ConfigError(
-                f"utilities come from evidence or from a prior, not from both: {self.evidence} and {self.prior}"
+                f"utilities come from evidence or a prior, not from both: {self.evidence} and {self.prior}"
             )
         if self.law is not None and (self.rule != "mixture" or self.evidence is not None):
             raise ConfigError(f"a law by name is for the rule mixture without evidence, not for: {self.rule}")

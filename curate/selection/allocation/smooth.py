@@ -1,11 +1,12 @@
 """Each next token where its utility is highest, when utility falls smoothly with repeats.
 
-The form of the data-constrained law (Muennighoff et al. 2023, arXiv:2305.16264): a token of the first pass is
-worth u, one after x passes u * exp(-(x - 1) / R). At the optimum all pools that are neither empty, nor full, nor
-within their first pass have the same marginal utility. The tokens at a common level are a line in its
-logarithm between breakpoints (a pool enters, a pool reaches its cap); the piece is found by bisection, the
-level on it by division: exact up to doubles, and whole tokens are then given by what the next one is worth, so
-that no other whole numbers have a higher utility. Pools that enter at the level share in proportion.
+The form of the data-constrained law (Muennighoff et al. 2023, arXiv:2305.16264): a token of the first pass
+is worth u, one after x passes u * exp(-(x - 1) / R). At the optimum all pools that are neither empty, nor
+full, nor within their first pass have the same marginal utility. The tokens at a common level are a line in
+its logarithm between breakpoints (a pool enters, a pool reaches its cap); the piece is found by bisection,
+the level on it by division: exact up to doubles, and whole tokens are then given by what the next one is
+worth, so that no other whole numbers have a higher utility. Pools that enter at the level share in
+proportion.
 
 Cost: about 20 rounds over the pools. Not here: utility that falls by steps (stepwise.py).
 """

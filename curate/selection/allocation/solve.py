@@ -1,8 +1,8 @@
 """From pools and a target to an allocation: the rule, the baselines beside it, what it rests on.
 
 The result is a function of the pools, whatever their order, the target and the settings. Utilities come from
-evidence or a named prior; the rule `marginal` refuses to run without. The other rules are valued with the prior
-`equal` where nothing else is given.
+evidence or a named prior; the rule `marginal` refuses to run without. The other rules are valued with the
+prior `equal` where nothing else is given.
 
 Cost: one to four seconds for 100,000 pools. Not here: predictions over many targets (compare.py).
 """
@@ -51,7 +51,8 @@ def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: All
     """Say how many tokens of which pool.
 
     Raises:
-        ConfigError: A setting is wrong, nothing says what pools are worth where the rule needs it, or the pools
+        ConfigError: A setting is wrong, nothing says what pools are worth where the rule needs it, or the
+        pools
             cannot give the target under their caps.
         DataError: Pools or files are wrong.
     """
@@ -83,7 +84,7 @@ def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: All
 
 
 def utilities_for(pools: Pools, settings: Allocate, evidence: Evidence | None) -> Utilities:
-    """Find what tokens of the pools are worth: from evidence, a prior, or for rules that do not need it `equal`.
+    """Find what tokens of the pools are worth: from evidence, a prior, or, where no rule needs it, `equal`.
 
     Raises:
         ConfigError: The rule is marginal and nothing says it; or the evidence does not apply.
@@ -99,8 +100,8 @@ def utilities_for(pools: Pools, settings: Allocate, evidence: Evidence | None) -
             "the rule marginal needs utilities of the pools: neither evidence nor a prior is given"
             if evidence is None
             else f"the rule marginal needs utilities, the evidence has a law of mixtures: {evidence.source}",
-            hint="fit runs (`curate laws fit quality_quantity runs.csv`) and name the file as `evidence:`, or take "
-            f"published numbers, `prior:` {' or '.join(PRIORS)}",
+            hint="fit runs (`curate laws fit quality_quantity runs.csv`) and name the file as `evidence:`, "
+            f"or take published numbers, `prior:` {' or '.join(PRIORS)}",
         )
     return replace(prior_utilities("equal", pools.names).with_decay(settings.decay), warnings=())
 

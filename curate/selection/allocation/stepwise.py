@@ -1,15 +1,15 @@
-"""Each next token where its utility is highest, when utility falls by steps: b * 0.5^(floor(epochs) / half life).
+"""Each next token where its utility is highest, when it falls by steps: b * 0.5^(floor(epochs) / half life).
 
 The form of the scaling laws for data filtering (Goyal et al. 2024, arXiv:2404.07177): all tokens of one pass
-over a pool have the same utility, those of the next pass less. So the budget takes passes of pools in the order
-of their utility, and cuts the last ones: exact. Passes are not listed: their number above a level of utility is
-a formula, and the level where the budget is full is found by bisection. Passes of the same utility at the cut
-are cut in proportion to their tokens.
+over a pool have the same utility, those of the next pass less. So the budget takes passes of pools in the
+order of their utility, and cuts the last ones: exact. Passes are not listed: their number above a level of
+utility is a formula, and the level where the budget is full is found by bisection. Passes of the same
+utility at the cut are cut in proportion to their tokens.
 
 Utilities are compared as log2(b) - pass / half life, which falls with the pass in doubles, too.
 
-Cost: about 60 rounds over the pools, half a second for 100,000, whatever the caps. Not here: utility that falls
-within a pass (smooth.py).
+Cost: about 60 rounds over the pools, half a second for 100,000, whatever the caps. Not here: utility that
+falls within a pass (smooth.py).
 """
 
 import math
@@ -64,11 +64,11 @@ class _Passes:
         count = np.clip(guess, 0, self._most).astype(np.int64)
         count += (count < self._most) & (self._logs - count / self._half_lives >= level)
         count -= (count > 0) & (self._logs - (count - 1) / self._half_lives < level)
-        return count
+        return np.asarray(count)
 
     def tokens(self, level: float) -> Ints:
         """Tokens of these passes."""
-        return np.minimum(self.counts(level) * self._unique, self._caps)
+        return np.asarray(np.minimum(self.counts(level) * self._unique, self._caps))
 
     def lowest(self) -> float:
         """Utility of the least useful pass under the caps."""

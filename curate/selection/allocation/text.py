@@ -11,9 +11,11 @@ MAX_NAME_CHARS = 40
 
 
 def allocation_as_text(plan: "Allocation") -> str:
-    """Write the table of pools, the largest first, what it is worth beside the baselines, and what moves it."""
+    """Write the table of pools, the largest first, its worth beside the baselines, and what moves it."""
     order = sorted(range(len(plan.names)), key=lambda place: (-plan.tokens[place], plan.names[place]))
-    table = [("pool", "unique", "tokens", "epochs", "share", "natural", "stratified", "next token")]
+    table: list[Sequence[str]] = [
+        ("pool", "unique", "tokens", "epochs", "share", "natural", "stratified", "next token")
+    ]
     full = plan.full()
     for place in order[:MAX_ROWS]:
         baselines = (plan.baselines[name][place] / plan.target_tokens for name in ("natural", "stratified"))
@@ -47,8 +49,11 @@ def allocation_as_text(plan: "Allocation") -> str:
 
 
 def _shifts(plan: "Allocation") -> list[str]:
-    shares, epochs = dict(zip(plan.names, plan.share, strict=True)), dict(zip(plan.names, plan.epochs, strict=True))
-    table = [("change", "moved", "largest changes (share, epochs)")]
+    shares, epochs = (
+        dict(zip(plan.names, plan.share, strict=True)),
+        dict(zip(plan.names, plan.epochs, strict=True)),
+    )
+    table: list[Sequence[str]] = [("change", "moved", "largest changes (share, epochs)")]
     for shift in plan.sensitivity:
         rows = sorted(shift.pools, key=lambda row: (-abs(row[1] - shares[row[0]]), row[0]))[:3]
         moves = [

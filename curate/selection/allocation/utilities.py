@@ -3,7 +3,8 @@
 After x passes over a pool the next token is worth, with its strength s (above 0):
 
     half_life           s * 0.5^(floor(x) / t)                         Goyal et al. 2024, arXiv:2404.07177
-    data_constrained    s for x < 1, then s * exp(-(x - 1) / R)        Muennighoff et al. 2023, arXiv:2305.16264
+    data_constrained    s for x < 1, then s * exp(-(x - 1) / R)        Muennighoff et al. 2023,
+    arXiv:2305.16264
 
 Where one form is asked for and the other was fitted, t = R ln 2. Only ratios of strengths matter for budgets.
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -16,12 +17,17 @@ Case = tuple[list[int], list[float], list[float], float, float]
 
 
 def pools_with(sizes: list[int], cap: float) -> Pools:
-    return pools_of([Supply(name=f"p{n:03}", unique_tokens=size, num_docs=1) for n, size in enumerate(sizes)], cap)
+    return pools_of(
+        [Supply(name=f"p{n:03}", unique_tokens=size, num_docs=1) for n, size in enumerate(sizes)], cap
+    )
 
 
 def utilities_with(decay: str, strengths: list[float], lives: list[float]) -> Utilities:
     return Utilities(
-        source="test", decay=decay, strengths=np.array(strengths), half_lives=np.array(lives)  # type: ignore[arg-type]
+        source="test",
+        decay=decay,
+        strengths=np.array(strengths),
+        half_lives=np.array(lives),  # type: ignore[arg-type]
     )
 
 
@@ -147,7 +153,7 @@ def test_pools_widen_with_the_budget_and_repeats_stop_where_fresh_tiers_pay_more
     used = [int((plan > 0).sum()) for plan in plans]
     assert used == sorted(used) and used[0] == 1 and used[-1] == 4
     assert plans[1].tolist() == [200, 0, 0, 0]  # the second pass of the best is worth more than the next tier
-    assert all((later >= sooner).all() for sooner, later in zip(plans, plans[1:], strict=False))
+    assert all((later >= sooner).all() for sooner, later in itertools.pairwise(plans))
 
 
 @pytest.mark.parametrize("decay", ["half_life", "data_constrained"])

@@ -81,7 +81,9 @@ def test_a_table_of_caps_may_stand_for_all_others() -> None:
 def test_a_budget_beyond_the_caps_names_the_pools_and_the_factor() -> None:
     pools = pools_of([supply("a", 100), supply("b", 150)], 4)
     check_supply(pools, 1000)
-    with pytest.raises(ConfigError, match="all 2 pools at the cap give 1000 tokens .*'a', 'b'.*: 1300") as info:
+    with pytest.raises(
+        ConfigError, match=r"all 2 pools at the cap give 1000 tokens .*'a', 'b'.*: 1300"
+    ) as info:
         check_supply(pools, 1300)
     hint = "raise the cap from 4 to 5.2, or find 1.3 times the tokens, or lower the budget to 1000"
     assert info.value.hint == hint

@@ -110,7 +110,11 @@ def test_a_thousand_pools_and_fifty_targets_are_solved(kl: float) -> None:
     prior /= prior.sum()
     found = solve(
         Program(
-            intercepts=np.zeros(50), slopes=5 * rng.normal(size=(50, 1000)), prior=prior, caps=2 * prior, kl=kl
+            intercepts=np.zeros(50),
+            slopes=5 * rng.normal(size=(50, 1000)),
+            prior=prior,
+            caps=2 * prior,
+            kl=kl,
         )
     )
     assert found.gap < 1e-8

@@ -90,9 +90,7 @@ def test_a_rule_without_weights_is_refused() -> None:
         weights_of(pools_of(supplies([1]), 1), Allocate(rule="marginal"))
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 50), st.integers(0, 60)), min_size=1, max_size=10), st.floats(0, 1)
-)
+@given(st.lists(st.tuples(st.floats(0, 50), st.integers(0, 60)), min_size=1, max_size=10), st.floats(0, 1))
 def test_rounding_keeps_sum_and_caps_even_where_the_numbers_do_not_add_up(
     pairs: list[tuple[float, int]], part: float
 ) -> None:
@@ -106,5 +104,9 @@ def test_the_largest_remainder_gets_the_token_and_the_first_of_equals() -> None:
     caps = np.array([9, 9, 9])
     assert whole_tokens(np.array([1.2, 1.5, 1.3]), caps, 4).tolist() == [1, 2, 1]
     assert whole_tokens(np.array([1.5, 1.5, 1.0]), caps, 4).tolist() == [2, 1, 1]
-    assert whole_tokens(np.array([1.5, 1.5, 1.0]), caps, 4, values=np.array([0, 1, 0.0])).tolist() == [1, 2, 1]
+    assert whole_tokens(np.array([1.5, 1.5, 1.0]), caps, 4, values=np.array([0, 1, 0.0])).tolist() == [
+        1,
+        2,
+        1,
+    ]
     assert shared_out(5, np.array([1, 0, 9])).tolist() == [1, 0, 4]
