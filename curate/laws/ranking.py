@@ -2,8 +2,8 @@
 
 Decision accuracy is the share of pairs of recipes whose order by the proxy is that by the target (DataDecide,
 Magnusson et al. 2025, arXiv:2504.11393). With ties counted as half it is (tau_a + 1) / 2. Spearman's rho as
-RegMix reports it (Liu et al. 2024, arXiv:2407.01492) is 100 times the one here. Noise of seeds: Madaan et al. 2024,
-arXiv:2406.10229.
+RegMix reports it (Liu et al. 2024, arXiv:2407.01492) is 100 times the one here. Noise of seeds: Madaan et al.
+2024, arXiv:2406.10229.
 
 Cost: the square of the number of recipes, in time and memory; a bootstrap over recipes adds one product of
 matrices. Not here: predictions of a target's score (two_step.py).

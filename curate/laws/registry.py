@@ -8,6 +8,12 @@ from curate.laws.batch import BatchLaw
 from curate.laws.chinchilla import Chinchilla
 from curate.laws.data_constrained import DataConstrained
 from curate.laws.law import Law
+from curate.laws.mixture.bivariate import Bivariate
+from curate.laws.mixture.boosted import Boosted
+from curate.laws.mixture.exponential import Exponential
+from curate.laws.mixture.log_linear import LogLinear
+from curate.laws.mixture.multilingual import Multilingual
+from curate.laws.mixture.polynomial import Polynomial
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
 
@@ -17,6 +23,12 @@ LAWS: dict[str, type[Law]] = {
     Chinchilla.name: Chinchilla,
     BatchLaw.name: BatchLaw,
     PowerLaw.name: PowerLaw,
+    LogLinear.name: LogLinear,
+    Exponential.name: Exponential,
+    Boosted.name: Boosted,
+    Bivariate.name: Bivariate,
+    Polynomial.name: Polynomial,
+    Multilingual.name: Multilingual,
 }
 
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from curate.errors import ConfigError, DataError
 from curate.laws.fitting import Data, Fit, fit, positive
-from curate.laws.law import Fitted, Json, columns_of
+from curate.laws.law import Fitted, Json, columns_of, known_settings
 from curate.laws.mixture.runs import SHARE, MixtureRuns, checked_shares, runs_of, shares_of
 from curate.laws.mixture.targets import check_shape, check_values, names_of, target_weights, weighted
 from curate.laws.parameters import Floats, Parameter
@@ -120,7 +120,9 @@ class Bivariate(Json):
     ) -> Fitted[Self]:
         """Fit a table with columns `share.<pool>`, `loss.<pool>`, and `steps` if there are any; see `fit`."""
         steps = columns_of(frame, [STEPS])[STEPS] if STEPS in frame.columns else None
-        return cls.fit(runs_of(frame, targets=names_of(targets)), steps=steps, **settings)
+        return cls.fit(
+            runs_of(frame, targets=names_of(targets)), steps=steps, **known_settings(cls.fit, settings)
+        )
 
     @classmethod
     def fit(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.errors import ConfigError, DataError, MissingExtra
-from curate.laws.law import Fitted, Json
+from curate.laws.law import Fitted, Json, known_settings
 from curate.laws.mixture.runs import MixtureRuns, checked_shares, runs_of
 from curate.laws.mixture.targets import OverPools, check_shape, names_of, target_weights, too_few
 from curate.laws.parameters import Floats
@@ -100,7 +100,7 @@ class Boosted(OverPools, Json):
         cls, frame: pl.DataFrame, *, targets: Sequence[str] | None = None, **settings: Any
     ) -> Fitted[Self]:
         """Fit a table with columns `share.<pool>` and `loss.<target>`; see `fit`."""
-        return cls.fit(runs_of(frame, targets=names_of(targets)), **settings)
+        return cls.fit(runs_of(frame, targets=names_of(targets)), **known_settings(cls.fit, settings))
 
     @classmethod
     def fit(  # over: settings of the trees

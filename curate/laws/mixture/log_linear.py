@@ -21,7 +21,7 @@ import polars as pl
 
 from curate.errors import DataError
 from curate.laws.fitting import Data, Fit, fit
-from curate.laws.law import Fitted, Json
+from curate.laws.law import Fitted, Json, known_settings
 from curate.laws.mixture.runs import MixtureRuns, checked_shares, runs_of
 from curate.laws.mixture.targets import (
     OverPools,
@@ -79,7 +79,7 @@ class LogLinear(OverPools, Json):
         cls, frame: pl.DataFrame, *, targets: Sequence[str] | None = None, **settings: Any
     ) -> Fitted[Self]:
         """Fit a table with columns `share.<pool>` and `loss.<target>`; see `fit`."""
-        return cls.fit(runs_of(frame, targets=names_of(targets)), **settings)
+        return cls.fit(runs_of(frame, targets=names_of(targets)), **known_settings(cls.fit, settings))
 
     @classmethod
     def fit(

@@ -18,7 +18,7 @@ import polars as pl
 
 from curate.errors import ConfigError, DataError
 from curate.laws.fitting import Data, Fit, checked_data, fit, positive
-from curate.laws.law import Fitted, Json, columns_of
+from curate.laws.law import Fitted, Json, columns_of, known_settings
 from curate.laws.mixture.runs import different, place_of
 from curate.laws.mixture.targets import check_shape, check_values
 from curate.laws.parameters import Floats, Parameter
@@ -106,7 +106,9 @@ class Multilingual(Json):
     def fit_table(cls, frame: pl.DataFrame, **settings: Any) -> Fitted[Self]:
         """Fit a table with columns `language`, `params`, `share`, `loss`; see `fit`."""
         names, data = _table(frame, ["params", "share", "loss"], at="runs")
-        return cls.fit(names, data["params"], data["share"], data["loss"], **settings)
+        return cls.fit(
+            names, data["params"], data["share"], data["loss"], **known_settings(cls.fit, settings)
+        )
 
     @classmethod
     def fit(  # over: four columns

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.errors import ConfigError
-from curate.laws.law import Fitted, Json
+from curate.laws.law import Fitted, Json, known_settings
 from curate.laws.mixture.runs import MixtureRuns, checked_shares, runs_of
 from curate.laws.mixture.targets import (
     OverPools,
@@ -67,7 +67,7 @@ class Polynomial(OverPools, Json):
         cls, frame: pl.DataFrame, *, targets: Sequence[str] | None = None, **settings: Any
     ) -> Fitted[Self]:
         """Fit a table with columns `share.<pool>` and `loss.<target>`; see `fit`."""
-        return cls.fit(runs_of(frame, targets=names_of(targets)), **settings)
+        return cls.fit(runs_of(frame, targets=names_of(targets)), **known_settings(cls.fit, settings))
 
     @classmethod
     def fit(
