@@ -31,6 +31,8 @@ Jacobian = Callable[[Mapping[str, float], Data], Floats]
 
 _FAR = 1e6
 """What a residual counts as where the law has no value there."""
+_NOTHING = 1e-22
+"""Objective a point below which there is nothing left to fit: runs without noise."""
 
 
 def checked_data(data: Mapping[str, npt.ArrayLike], *, at: str = "runs") -> dict[str, Floats]:
@@ -194,6 +196,8 @@ class Problem:
         """The best point reached from any start."""
         ends = [self.follow(start) for start in starts]
         ends.sort(key=self.objective)
+        if self.objective(ends[0]) <= _NOTHING * len(self.residuals(ends[0])):
+            return ends[0]
         return min((self.polish(end) for end in ends[:3]), key=self.objective)
 
     def resolve(self, start: Floats) -> Floats:
@@ -278,7 +282,7 @@ def fit(  # over: what is minimised, and how
     *,
     loss: Loss = "huber",
     delta: float = 1e-3,
-    start: Mapping[str, float] | None = None,
+    start: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
     max_starts: int = 24,
     bootstrap: int = 0,
     groups: Sequence[object] | None = None,
@@ -294,7 +298,7 @@ def fit(  # over: what is minimised, and how
         data: Columns of equal length, finite.
         loss: `huber`, or `squares`.
         delta: Size from which on a residual counts linearly.
-        start: Values of one more start, which is always followed.
+        start: Values of one more start, or of several, which are always followed.
         max_starts: Starts that are followed, the best of the grid.
         bootstrap: Refits for the intervals.
         groups: A label for each row; the bootstrap then draws whole groups of rows instead of residuals.
@@ -317,7 +321,8 @@ def fit(  # over: what is minimised, and how
         )
     problem = Problem(space, residuals, columns, loss, delta, jacobian)
     grid = sorted(space.grid(seed), key=problem.objective)[:max_starts]
-    best = problem.solve([*([space.vector(start)] if start is not None else []), *grid])
+    given = [] if start is None else [start] if isinstance(start, Mapping) else start
+    best = problem.solve([*map(space.vector, given), *grid])
     left = problem.residuals(best)
     found = Fit(space.values(best), problem.total(left), left, problem, best)
     if bootstrap == 0:

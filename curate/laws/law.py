@@ -129,7 +129,8 @@ def known_settings(function: Callable[..., Any], settings: Mapping[str, Any]) ->
         if name not in known:
             raise ConfigError(f"a fit has no setting {name}", hint=f"it has {', '.join(known)}")
         is_plain = isinstance(value, str | int | float | bool | list | dict | None)
-        found[name] = _checked_setting(name, value, hints[name]) if is_plain else value
+        is_choice = typing.get_origin(hints[name]) is typing.Literal  # which fits refuse in their own words
+        found[name] = _checked_setting(name, value, hints[name]) if is_plain and not is_choice else value
     return found
 
 

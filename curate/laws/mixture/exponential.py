@@ -216,22 +216,12 @@ def _fit_target(  # over: settings of the fit
 ) -> Fit:
     losses = runs.target(target)
     data = {pool: runs.shares[:, at] for at, pool in enumerate(runs.pools[:-1])} | {"loss": losses}
-    parameters = terms.parameters(losses)
-    found = [
-        fit(
-            parameters, terms.residuals, data, delta=delta, start=start, max_starts=0, jacobian=terms.jacobian
-        )
-        for start in terms.starts(runs.shares, losses, seed)
-    ]
-    best = min(found, key=lambda each: each.objective)
-    if not bootstrap:
-        return best
     return fit(
-        parameters,
+        terms.parameters(losses),
         terms.residuals,
         data,
         delta=delta,
-        start=best.values,
+        start=terms.starts(runs.shares, losses, seed),
         max_starts=0,
         bootstrap=bootstrap,
         seed=seed,

@@ -138,21 +138,12 @@ def fit_target(runs: MixtureRuns, target: str, *, delta: float, bootstrap: int, 
     data = {name: runs.shares[:, at] for at, name in enumerate(names)} | {"loss": losses}
     model = _Model(names)
     starts = [start_at(frac * least, runs.shares, losses, names) for frac in START_FRACS]
-    found = [
-        fit(
-            parameters, model.residuals, data, delta=delta, start=start, max_starts=0, jacobian=model.jacobian
-        )
-        for start in starts
-    ]
-    best = min(found, key=lambda each: each.objective)
-    if not bootstrap:
-        return best
     return fit(
         parameters,
         model.residuals,
         data,
         delta=delta,
-        start=best.values,
+        start=starts,
         max_starts=0,
         bootstrap=bootstrap,
         seed=seed,
