@@ -6,8 +6,8 @@ damage, 130 interrupted (what was committed stays; the first Ctrl-C lets the tas
 import what they call when they run, so that `--help` is quick. Only this package prints or exits.
 """
 
-from curate.cli import dedup, export, model, train, verbs
+from curate.cli import dedup, export, laws, mix, model, train, verbs
 from curate.cli.failures import main
 from curate.cli.options import app
 
-__all__ = ["app", "dedup", "export", "main", "model", "train", "verbs"]
+__all__ = ["app", "dedup", "export", "laws", "main", "mix", "model", "train", "verbs"]

@@ -9,6 +9,7 @@ the data leave open; `Fit.intervals` come from a bootstrap of residuals (or of g
 Cost: some thousand calls of `residuals`; a bootstrap of 200 about 20,000. Not here: laws.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +26,13 @@ from curate.laws.parameters import Floats, Parameter, Space
 Loss = Literal["huber", "squares"]
 Data = Mapping[str, npt.NDArray[np.float64]]
 Residuals = Callable[[Mapping[str, float], Data], Floats]
+Jacobian = Callable[[Mapping[str, float], Data], Floats]
+"""Derivatives of the residuals by the value of each parameter in their order, shape [points, parameters]."""
 
 _FAR = 1e6
 """What a residual counts as where the law has no value there."""
+_NOTHING = 1e-22
+"""Objective a point below which there is nothing left to fit: runs without noise."""
 
 
 def checked_data(data: Mapping[str, npt.ArrayLike], *, at: str = "runs") -> dict[str, Floats]:
@@ -84,10 +89,21 @@ class Problem:
         data: Data,
         loss: Loss,
         delta: float,
-        shift: Floats | float = 0.0,
+        jacobian: Jacobian | None = None,
     ) -> None:
         self.space, self.data, self.loss, self.delta = space, data, loss, delta
-        self._residuals, self._shift = residuals, shift
+        self._residuals, self._jacobian = residuals, jacobian
+        self._shift: Floats | float = 0.0
+
+    def changed(
+        self, *, space: Space | None = None, data: Data | None = None, shift: Floats | None = None
+    ) -> "Problem":
+        """The same with other parameters, other rows, or residuals that are shifted."""
+        found = copy.copy(self)
+        found.space = self.space if space is None else space
+        found.data = self.data if data is None else data
+        found._shift = self._shift if shift is None else shift
+        return found
 
     def residuals(self, vector: Floats) -> Floats:
         """Residuals at a point, none of them infinite."""
@@ -108,7 +124,14 @@ class Problem:
         return float(np.where(small, 0.5 * size * size, self.delta * (size - 0.5 * self.delta)).sum())
 
     def jacobian(self, vector: Floats) -> Floats:
-        """Central differences, one-sided at the bounds; shape [points, free parameters]."""
+        """Derivatives by the free parameters, shape [points, free]: exact where the law gives them.
+
+        Otherwise central differences, one-sided at the bounds.
+        """
+        if self._jacobian is not None:
+            with np.errstate(all="ignore"):
+                exact = np.asarray(self._jacobian(self.space.values(vector), self.data), dtype=np.float64)
+                return np.nan_to_num(exact @ self.space.chain(vector), posinf=_FAR, neginf=-_FAR)
         columns = []
         for at in range(len(vector)):
             step = 1e-6 * max(1.0, abs(vector[at]))
@@ -134,6 +157,7 @@ class Problem:
         found = optimize.least_squares(
             self.residuals,
             inside,
+            jac="2-point" if self._jacobian is None else self.jacobian,
             bounds=(self.space.low, self.space.high),
             loss="linear" if self.loss == "squares" else "huber",
             f_scale=self.delta,
@@ -172,6 +196,8 @@ class Problem:
         """The best point reached from any start."""
         ends = [self.follow(start) for start in starts]
         ends.sort(key=self.objective)
+        if self.objective(ends[0]) <= _NOTHING * len(self.residuals(ends[0])):
+            return ends[0]
         return min((self.polish(end) for end in ends[:3]), key=self.objective)
 
     def resolve(self, start: Floats) -> Floats:
@@ -259,11 +285,12 @@ def fit(  # over: what is minimised, and how
     *,
     loss: Loss = "huber",
     delta: float = 1e-3,
-    start: Mapping[str, float] | None = None,
+    start: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
     max_starts: int = 24,
     bootstrap: int = 0,
     groups: Sequence[object] | None = None,
     seed: int = 42,
+    jacobian: Jacobian | None = None,
 ) -> Fit:
     """Find the parameters with the least sum of Huber's function (or half squares) of the residuals.
 
@@ -274,11 +301,12 @@ def fit(  # over: what is minimised, and how
         data: Columns of equal length, finite.
         loss: `huber`, or `squares`.
         delta: Size from which on a residual counts linearly.
-        start: Values of one more start, which is always followed.
+        start: Values of one more start, or of several, which are always followed.
         max_starts: Starts that are followed, the best of the grid.
         bootstrap: Refits for the intervals.
         groups: A label for each row; the bootstrap then draws whole groups of rows instead of residuals.
         seed: Of the bootstrap, and of the sample of a very large grid.
+        jacobian: Exact derivatives, for laws of many parameters.
 
     Raises:
         DataError: the data are not finite, or fewer than the free parameters and one more.
@@ -294,21 +322,20 @@ def fit(  # over: what is minimised, and how
             f"{len(space.free)} parameters ({names}) need more than {len(space.free)} runs: {num_rows}",
             hint="add runs, or fix or tie parameters",
         )
-    problem = Problem(space, residuals, columns, loss, delta)
+    problem = Problem(space, residuals, columns, loss, delta, jacobian)
     grid = sorted(space.grid(seed), key=problem.objective)[:max_starts]
-    best = problem.solve([*([space.vector(start)] if start is not None else []), *grid])
+    given = [] if start is None else [start] if isinstance(start, Mapping) else start
+    best = problem.solve([*map(space.vector, given), *grid])
     left = problem.residuals(best)
     found = Fit(space.values(best), problem.total(left), left, problem, best)
     if bootstrap == 0:
         return found
-    draws = _draws(found, residuals, bootstrap, groups, seed)
+    draws = _draws(found, bootstrap, groups, seed)
     by_name = {each.name: draws[:, at] for at, each in enumerate(space.free)}
     return Fit(found.values, found.objective, left, problem, best, by_name)
 
 
-def _draws(
-    found: Fit, residuals: Residuals, count: int, groups: Sequence[object] | None, seed: int
-) -> Floats:
+def _draws(found: Fit, count: int, groups: Sequence[object] | None, seed: int) -> Floats:
     """Refit `count` resampled problems; values of the free parameters, shape [count, free]."""
     if count < 20:
         raise ConfigError(f"a bootstrap has at least 20 refits: {count}")
@@ -316,20 +343,19 @@ def _draws(
     rows = []
     for _ in range(count):
         if groups is None:
-            again = _with_new_residuals(found, residuals, draw)
+            again = _with_new_residuals(found, draw)
         else:
             places = _whole_groups(groups, found.num_points, draw)
-            data = {name: column[places] for name, column in first.data.items()}
-            again = Problem(first.space, residuals, data, first.loss, first.delta)
+            again = first.changed(data={name: column[places] for name, column in first.data.items()})
         values = first.space.values(again.resolve(found.vector))
         rows.append([values[each.name] for each in first.space.free])
     return np.array(rows).reshape(count, len(first.space.free))
 
 
-def _with_new_residuals(found: Fit, residuals: Residuals, draw: np.random.Generator) -> Problem:
+def _with_new_residuals(found: Fit, draw: np.random.Generator) -> Problem:
     """The problem of observations that are predictions plus residuals drawn anew.
 
-    As many of the smallest as there are parameters are not drawn: a fit of absolute differences passes through
+    As many of the smallest as there are parameters are not drawn: a fit of absolute differences goes through
     so many points, and their zeros would make the refits agree too well. Of squares, what is left has the
     variance of the errors.
     """
@@ -338,7 +364,7 @@ def _with_new_residuals(found: Fit, residuals: Residuals, draw: np.random.Genera
         raise DataError(f"there are not more residuals than parameters: {len(left)}, {len(found.vector)}")
     telling = left[np.sort(np.argsort(np.abs(left), kind="stable")[len(found.vector) :])]
     shift = (telling - telling.mean())[draw.integers(0, len(telling), len(left))] - left
-    return Problem(first.space, residuals, first.data, first.loss, first.delta, shift)
+    return first.changed(shift=shift)
 
 
 def _whole_groups(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pydantic
 
 from curate.errors import ConfigError, DataError
 from curate.laws.fitting import Fit, checked_data
@@ -74,7 +75,7 @@ class Fitted(Generic[L]):
 
     def as_text(self) -> str:
         """Parameters with their intervals, the error of the fit, and the doubts."""
-        lines = []
+        lines = [] if self.fits else [f"{getattr(self.law, 'name', 'law')}: its numbers are in its JSON"]
         for name, each in self.fits.items():
             size = math.sqrt(float((each.residuals**2).mean()))
             where = f"{name}: " if name else ""
@@ -113,20 +114,34 @@ def columns_of(
 
 
 def known_settings(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Take settings for the keyword arguments of `function`.
+    """Take settings for the keyword arguments of `function`, as what their annotations say.
 
     Raises:
-        ConfigError: one of them is none of its keyword arguments.
+        ConfigError: one of them is none of its keyword arguments, or of another type.
     """
     known = [
         each.name
         for each in inspect.signature(function).parameters.values()
         if each.kind is inspect.Parameter.KEYWORD_ONLY
     ]
-    for name in settings:
+    hints, found = typing.get_type_hints(function), {}
+    for name, value in settings.items():
         if name not in known:
             raise ConfigError(f"a fit has no setting {name}", hint=f"it has {', '.join(known)}")
-    return dict(settings)
+        is_plain = isinstance(value, str | int | float | bool | list | dict | None)
+        is_choice = typing.get_origin(hints[name]) is typing.Literal  # which fits refuse in their own words
+        found[name] = _checked_setting(name, value, hints[name]) if is_plain and not is_choice else value
+    return found
+
+
+def _checked_setting(name: str, value: Any, wanted: Any) -> Any:
+    """A plain value as the type of a setting; a setting that holds arrays or the like has none."""
+    try:
+        return pydantic.TypeAdapter(wanted).validate_python(value)
+    except pydantic.ValidationError as exc:
+        raise ConfigError(f"the setting {name} is wrong, {exc.errors()[0]['msg']}: {value!r:.80}") from exc
+    except pydantic.PydanticSchemaGenerationError as exc:
+        raise ConfigError(f"the setting {name} cannot be given as a plain value: {value!r:.80}") from exc
 
 
 class Json:

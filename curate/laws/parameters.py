@@ -96,6 +96,16 @@ class Space:
         found = np.array([each.inner(values[each.name]) for each in self.free], dtype=np.float64)
         return np.clip(found, self.low, self.high)
 
+    def chain(self, vector: Floats) -> Floats:
+        """Derivatives of every parameter's value by the free ones as they are searched; shape [all, free]."""
+        values, places = self.values(vector), {each.name: at for at, each in enumerate(self.free)}
+        found = np.zeros((len(self.all), len(self.free)))
+        for row, each in enumerate(self.all):
+            at = places.get(each.tied or each.name)
+            if at is not None:
+                found[row, at] = values[each.name] if self.free[at].log else 1.0
+        return found
+
     def grid(self, seed: int) -> list[Floats]:
         """All combinations of starts; of more than `MAX_SCREENED` a seeded sample."""
         axes = [

@@ -67,12 +67,9 @@ class _Walk:
         self.fit, self.name, self.values = fit, name, dict(fit.values)
 
     def at(self, value: float, enough: float = -math.inf) -> float:
-        """The least objective with the parameter held at `value`, or some value that is not above `enough`."""
-        from curate.laws.fitting import Problem
-
-        first = self.fit.problem
-        space = first.space.without(self.name, value)
-        held = Problem(space, first._residuals, first.data, first.loss, first.delta)
+        """The least objective with the parameter held at `value`, or a value not above `enough`."""
+        space = self.fit.problem.space.without(self.name, value)
+        held = self.fit.problem.changed(space=space)
         best, least = space.vector(self.values), math.inf
         for start in (self.values, self.fit.values):
             for end in self._ends(held, space.vector(start), is_rough=enough > -math.inf):

@@ -9,6 +9,12 @@ from curate.laws.chinchilla import Chinchilla
 from curate.laws.data_constrained import DataConstrained
 from curate.laws.downstream import DownstreamLoss, DownstreamMetric
 from curate.laws.law import Law
+from curate.laws.mixture.bivariate import Bivariate
+from curate.laws.mixture.boosted import Boosted
+from curate.laws.mixture.exponential import Exponential
+from curate.laws.mixture.log_linear import LogLinear
+from curate.laws.mixture.multilingual import Multilingual
+from curate.laws.mixture.polynomial import Polynomial
 from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
 from curate.laws.transport import TransportLaw, TransportProjection
@@ -25,6 +31,12 @@ LAWS: dict[str, type[Law]] = {
     TwoStep.name: TwoStep,
     TransportLaw.name: TransportLaw,
     TransportProjection.name: TransportProjection,
+    LogLinear.name: LogLinear,
+    Exponential.name: Exponential,
+    Boosted.name: Boosted,
+    Bivariate.name: Bivariate,
+    Polynomial.name: Polynomial,
+    Multilingual.name: Multilingual,
 }
 
 

@@ -142,3 +142,35 @@ def test_wrong_settings_are_refused() -> None:
         fitted().intervals()
     with pytest.raises(ConfigError, match="no free parameter"):
         fitted().profile("speed")
+
+
+def power_jacobian(values, data):
+    power = data["x"] ** -values["exponent"]
+    rows = np.stack([np.ones_like(power), power, -values["factor"] * power * np.log(data["x"])], axis=1)
+    return rows / (values["floor"] + values["factor"] * power)[:, None]
+
+
+@pytest.mark.parametrize(
+    "parameters", [POWER, [*POWER[:2], Parameter(name="exponent", low=0.01, high=2.0, fixed=0.4)]]
+)
+def test_exact_derivatives_are_those_of_differences_and_give_the_same_fit(parameters) -> None:
+    plain = fit(parameters, power_residuals, power_runs())
+    exact = fit(parameters, power_residuals, power_runs(), jacobian=power_jacobian)
+    assert exact.values == pytest.approx(plain.values, rel=1e-4)
+    assert exact.problem.jacobian(plain.vector) == pytest.approx(
+        plain.problem.jacobian(plain.vector), rel=1e-5
+    )
+    assert exact.doubts == plain.doubts == {}
+
+
+def test_exact_derivatives_of_tied_parameters_add_up() -> None:
+    def residuals(values, data):
+        return values["a"] * data["x"] + values["b"] ** 2 * data["z"] - data["y"]
+
+    def jacobian(values, data):
+        return np.stack([data["x"], 2 * values["b"] * data["z"]], axis=1)
+
+    x = np.linspace(1, 2, 12)
+    data = {"x": x, "z": x**2, "y": 1.3 * x + 1.69 * x**2}
+    tied = [Parameter(name="a", low=0.1, high=5, log=True), Parameter(name="b", low=0.1, high=5, tied="a")]
+    assert fit(tied, residuals, data, jacobian=jacobian).values == pytest.approx({"a": 1.3, "b": 1.3})
