@@ -120,6 +120,8 @@ class SelectionFacts:
     planned_tokens: int | None
     score: str | None = None
     """Column or weight that the key was made from."""
+    unique_tokens: int | None = None
+    """Tokens of the pool that may be taken; a budget above them repeats documents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -205,16 +205,25 @@ def _selection_facts(
     pool = pools.get(row["pool"])
     if row["doc_id"] is None or pool is None:
         return None
-    frame = session.read_columns(entry, ["doc_id", *select.columns()]).slice(position, 1)
-    ids = frame["doc_id"].to_arrow().cast(pa.binary(16))
-    rows = candidate_rows(select, ids, np.ones(1, bool), frame)
-    key = Scale(**run.plan_file.header["scale"]).keys(rows.score, rows.noise)
     return SelectionFacts(
         method=select.method,
-        key=None if rows.is_null[0] else float(key[0]),
+        key=_key(run, session, entry, position),
         threshold=pool["threshold"],
         seed=select.seed if select.is_drawn() else None,
         budget_tokens=pool["budget_tokens"],
         planned_tokens=pool["planned_tokens"],
-        score=select.score or select.weight,
+        score=select.score or select.weight or ", ".join(each.score for each in select.of) or None,
+        unique_tokens=pool["num_unique_tokens"],
     )
+
+
+def _key(run: OpenRun, session: Session, entry: PieceEntry, position: int) -> float | None:
+    """What the document is taken by; None without a score, and in a `mix`, where it depends on the others."""
+    select = session.recipe.plan.selection
+    if select.method == "mix":
+        return None
+    frame = session.read_columns(entry, ["doc_id", *select.columns()]).slice(position, 1)
+    ids = frame["doc_id"].to_arrow().cast(pa.binary(16))
+    rows = candidate_rows(select, ids, np.ones(1, bool), frame)
+    key = Scale(**run.plan_file.header["scale"]).keys(rows.score, rows.noise)
+    return None if rows.is_null[0] else float(key[0])

@@ -169,14 +169,14 @@ class Selector:
         return sorted(found)
 
     def finish(
-        self, names: Sequence[str], *, budgets: Mapping[str, int] | None = None
+        self, names: Sequence[str], *, budgets: Mapping[str, int] | None = None, can_repeat: bool = True
     ) -> "Outcome":
         """Find the cuts; the scratch file of the candidates is removed.
 
         Args:
             names: Names of the pools, by code.
-            budgets: Tokens of each pool, which may be above what it has: then documents are repeated. None
-                takes those of the settings, and each document once.
+            budgets: Tokens of each pool; None takes those of the settings, and each document once.
+            can_repeat: Whether a budget above what the pool has repeats its documents.
 
         Raises:
             ConfigError: a document would be repeated too often.
@@ -184,7 +184,7 @@ class Selector:
         supplies = {name: (docs, tokens, content) for name, docs, tokens, content in self.supplies(names)}
         available = {name: tokens for name, (_, tokens, _) in supplies.items()}
         asked = pool_budgets(self._settings.parsed_budget(), available) if budgets is None else dict(budgets)
-        whole = whole_passes(budgets or {}, available)
+        whole = whole_passes(budgets if budgets and can_repeat else {}, available)
         rests = {
             name: budget if budget is None else budget - whole.get(name, 0) * available.get(name, 0)
             for name, budget in asked.items()
