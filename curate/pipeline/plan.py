@@ -7,6 +7,7 @@ curriculum, and the rows. Nothing here opens a shard.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -116,16 +117,22 @@ class _Planner:
         self.cells.cut(self._scored, max_rows=max(1, self.memory // 4 // 128))
         self.outcome = self._select()
         self.tally = Tally(self.session, self.names, self.cells.names, self.factors)
-        self.lesson = self._teach()
+        with closing(self.outcome):
+            try:
+                self._teach()
+                self._commit()
+            finally:
+                if self.lesson is not None:
+                    self.lesson.close()
+
+    def _commit(self) -> None:
+        """Write all files of the plan."""
         with self.session.run.begin(self.task) as files:
             shards = [self._write_shard(files, index, list(entries)) for index, entries in self._by_shard()]
             hashes = {"duplicates_blake3": self._write_witnesses(files), "budget_blake3": self._write_budget(files)}
             self._write_pools(files)
             self._write_header(files, shards, hashes)
             files.commit(meta={"totals": dict(sorted(self.tally.totals.items()))})
-        self.outcome.close()
-        if self.lesson is not None:
-            self.lesson.close()
 
     def _by_shard(self) -> Iterator[tuple[int, Iterator[PieceEntry]]]:
         return groupby(self.entries, key=lambda entry: entry.shard_index)
@@ -208,20 +215,19 @@ class _Planner:
             rows.extra[mask] = self.codes[reason]
         return rows, decision.repeats
 
-    def _teach(self) -> Lesson | None:
+    def _teach(self) -> None:
         """Give every kept document its place, where the order is a curriculum."""
         order = self.settings.order
         if not isinstance(order, Curriculum):
-            return None
+            return
         seed = self.settings.selection.seed
-        lesson = Lesson(order, seed=seed, scratch=self.scratch, memory_bytes=self.memory)
         names = parse_expression(order.of).columns
+        lesson = self.lesson = Lesson(order, seed=seed, scratch=self.scratch, memory_bytes=self.memory)
         for block in self.session.blocks():
             rows, repeats = self._decided(block)
             scores = values_of(order.of, self.session.read_columns(block, names), block.length)
             lesson.add(block.first_ordinal, doc_ids=rows.draft.doc_id, scores=scores, kept=repeats > 0)
         lesson.finish()
-        return lesson
 
     def _write_shard(self, files: Files, index: int, entries: list[PieceEntry]) -> dict[str, Any]:
         """Write the rows of one shard and return its entry of the header."""

@@ -121,7 +121,9 @@ class SelectionFacts:
     score: str | None = None
     """Column or weight that the key was made from."""
     unique_tokens: int | None = None
-    """Tokens of the pool that may be taken; a budget above them repeats documents."""
+    """Tokens of the pool that may be taken."""
+    can_repeat: bool = False
+    """Whether a budget above those repeats documents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +186,8 @@ class Explanation:
     """Whether the rules, evaluated now, give the reasons of the plan."""
     edits: list[EditFacts] = field(default_factory=list)
     """What transforms removed, in the order of the recipe; those that removed nothing are left out."""
+    selection: SelectionFacts | None = None
+    """Of a kept document whose pool has a budget: what it was taken for."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the explanation as plain values."""
@@ -241,6 +245,7 @@ def explain(
         passed=sorted(passed, key=lambda each: math.inf if each.margin is None else each.margin),
         agrees=not readable or now == set(reasons) & codes,
         edits=changed,
+        selection=None if reasons else selection,
     )
 
 
@@ -306,6 +311,8 @@ def render_text(given: Explanation) -> str:
         f"plan      {grouped(given.tokens)} tokens, pool {given.pool}, "
         f"weight {grouped(given.weight)}, repeats {given.repeats}",
     ]
+    if given.kept and given.selection is not None:
+        lines += [f"taken     {line}" for line in describe_repeats(given.selection, given.repeats)]
     lines += [f"edited    {describe_edit(each)}" for each in given.edits]
     for number, finding in enumerate(given.findings, 1):
         lines += ["", f"{number}. {finding.reason}", *("   " + line for line in describe(finding))]
@@ -370,6 +377,19 @@ def describe_selection(given: SelectionFacts) -> list[str]:
         planned = grouped(given.planned_tokens)
         lines.append(f"the pool's budget is {grouped(given.budget_tokens)} tokens, planned are {planned}")
     return lines
+
+
+def describe_repeats(given: SelectionFacts, repeats: int) -> list[str]:
+    """Write why a kept document is taken as often as it is; nothing where its pool has no budget."""
+    budget, unique = given.budget_tokens, given.unique_tokens
+    if budget is None or not unique:
+        return []
+    whole = budget // unique if given.can_repeat else 0
+    what = f"{grouped(budget)} tokens of {grouped(unique)} in the pool"
+    if not whole:
+        return [f"once: the budget is {what}, and the document is in the cut"]
+    rest = "and once more for the cut of the rest" if repeats > whole else "the cut of the rest is without it"
+    return [f"{repeats} times: the budget is {what}, all of them {grouped(whole)} times, {rest}"]
 
 
 def number(value: Value) -> str:

@@ -214,6 +214,7 @@ def _selection_facts(
         planned_tokens=pool["planned_tokens"],
         score=select.score or select.weight or ", ".join(each.score for each in select.of) or None,
         unique_tokens=pool["num_unique_tokens"],
+        can_repeat=session.recipe.repeats_vary,
     )
 
 

@@ -117,6 +117,7 @@ class Selector:
         self._mix: Mix | None = None
         if settings.method == "mix":
             self._mix = Mix(settings, scratch=scratch, memory_bytes=memory_bytes // 2)
+        self._is_finished = False
 
     def add(
         self,
@@ -158,6 +159,8 @@ class Selector:
 
     def __exit__(self, *_: object) -> None:
         self._gathered.close()
+        if self._mix is not None and not self._is_finished:
+            self._mix.close()
 
     def supplies(self, names: Sequence[str]) -> list[tuple[str, int, int, str]]:
         """Name, documents, tokens and content of every pool that has survivors, by name."""
@@ -209,6 +212,7 @@ class Selector:
             )
         finally:
             self._gathered.close()
+        self._is_finished = True
         found = dict(zip((names[code] for code in seen.tolist()), cuts, strict=True))
         return Outcome(
             self._settings, scale, cuts=found, budgets=asked, supplies=supplies, whole=whole, mix=self._mix, names=names
