@@ -92,20 +92,44 @@ def measure(
 
 
 @app.command()
-def plan(
+def plan(  # over: the options of a command are its parameters
     recipe: RecipePath,
     overrides: Set = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", metavar="N", help="Budget, such as 300B: plan.budget.")
+    ] = None,
+    flops: Annotated[
+        float | None,
+        typer.Option("--flops", metavar="C", help="Budget as compute: C = 6 x parameters x tokens."),
+    ] = None,
+    params: Annotated[
+        float | None,
+        typer.Option("--params", metavar="P", help="Parameters of the model, which predict a loss."),
+    ] = None,
     threads: Threads = None,
     memory: Memory = "2GiB",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decide what is kept; after the first time without reading any text."""
+    """Decide what is kept and how often; after the first time without reading any text."""
     from curate import pipeline
 
-    session = open_session(recipe, overrides, threads, memory, quiet)
+    asked = [*(overrides or []), *_budget_overrides(tokens, flops, params)]
+    session = open_session(recipe, asked, threads, memory, quiet)
     result = pipeline.run_steps(session, write=False)
     _finish(result, as_json)
+
+
+def _budget_overrides(tokens: str | None, flops: float | None, params: float | None) -> list[str]:
+    """What `--tokens`, `--flops` and `--params` are in a recipe."""
+    if tokens is not None and flops is not None:
+        raise typer.BadParameter("--tokens and --flops both say how many tokens: give one of them")
+    number = "null" if params is None else repr(params)
+    if tokens is not None:
+        return [f"plan.budget={tokens}", f"plan.compute={{params: {number}}}"]
+    if flops is not None:
+        return ["plan.budget=null", f"plan.compute={{flops: {flops!r}, params: {number}}}"]
+    return [] if params is None else [f"plan.compute.params={number}"]
 
 
 @app.command()

@@ -5,12 +5,17 @@ import shutil
 from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 import curate
 from curate.errors import ConfigError
+from curate.loader.building import build_index
+from curate.loader.order import pool_order
+from curate.loader.settings import Constants
+from curate.loader.sources import open_plan
 from curate.pipeline import Session, load_recipe
 from curate.report.fromrun import explain_documents
 from tests.pipeline.test_run import tree
@@ -237,6 +242,25 @@ def test_explain_says_why_a_document_is_repeated(tiered):
     pool = next(p for p in run.pools().iter_rows(named=True) if p["pool"] == twice["pool"])
     assert f"{pool['budget_tokens']:,} tokens" in found.text().replace("\u202f", ",")
     assert "2 times" in found.text()
+
+
+def test_the_loader_has_documents_in_the_order_of_the_plan_and_as_often(tiered, tmp_path):
+    tiered["plan"] |= {"pools": {}, "order": {"curriculum": "low_to_high", "of": "document.num_chars"}}
+    tiered["input"]["paths"] = tiered["input"]["paths"][:1]
+    run = curate.run(tiered, write=False)
+    index = build_index(open_plan(run), tmp_path / "index", num_lanes=1, ordered=True)
+    docs = facts(run).with_columns(run.columns(["document.num_chars"]))
+    expected = docs.filter(pl.col("repeats") > 0).sort("document.num_chars", maintain_order=True)
+    assert index.row.tolist() == expected["row"].to_list()
+    assert index.repeats.tolist() == expected["repeats"].to_list()
+    constants = Constants(seq_len=8, global_batch=1, order="plan", max_epochs=1)
+    order = pool_order(index, constants, 0)
+    served, number = [], 0
+    while (window := order.window(0, number)) is not None:
+        served += window.tolist()
+        number += 1
+    again = np.flatnonzero(expected["repeats"].to_numpy() > 1).tolist()
+    assert served == [*range(expected.height), *again]
 
 
 REFUSED = [
