@@ -71,7 +71,7 @@ def split_budget(budget: int, available: Mapping[str, int]) -> dict[str, int]:
         return dict.fromkeys(available, 0)
     parts = {name: divmod(budget * tokens, total) for name, tokens in available.items()}
     left = budget - sum(part for part, _ in parts.values())
-    first = sorted(parts, key=lambda name: (-parts[name][1], name))[:left]
+    first = set(sorted(parts, key=lambda name: (-parts[name][1], name))[:left])
     return {name: part + (name in first) for name, (part, _) in parts.items()}
 
 

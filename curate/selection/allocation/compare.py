@@ -1,0 +1,129 @@
+"""Compare candidates over budgets: what the law predicts for each, and at which budgets the best one changes.
+
+Candidates are planned anew at every budget of a grid, under the same caps; between two budgets whose best
+candidates differ the crossover is found by bisection, with the plans of the budgets between them.
+
+Cost: some hundred plans and predictions; a second for 100 pools, minutes for 100,000. Not here: the plan
+that is carried out (solve.py).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from curate.errors import ConfigError
+from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
+from curate.selection.allocation.comparison import Comparison, Crossover, Curve, best_of, widest_first
+from curate.selection.allocation.evidence import read_evidence
+from curate.selection.allocation.pools import Supply, parse_target, pools_of
+from curate.selection.allocation.predicting import Predict, predictor
+from curate.selection.allocation.settings import Allocate
+from curate.selection.allocation.solve import utilities_for
+
+STEPS_PER_DOUBLING = 3
+DOUBLINGS = 5
+TOLERANCE = 1e-3
+"""Of a crossover, relative."""
+MAX_CROSSOVERS = 8
+"""Between two budgets of the grid."""
+FLOPS_PER_TOKEN = 6
+
+
+def compare(
+    supplies: Sequence[Supply],
+    target_tokens: int | str,
+    settings: Allocate,
+    *,
+    budgets: Sequence[int] | None = None,
+    params: float | None = None,
+    sample_tokens: float = 1.0,
+) -> Comparison:
+    """Predict quality against compute for nested best tiers, natural, stratified and marginal plans.
+
+    Args:
+        supplies: The pools.
+        target_tokens: Budget of the plan; the grid lies around it.
+        settings: Caps, and where utilities come from; without evidence or prior it is the prior `equal`.
+        budgets: Tokens to compare at, growing; None is five doublings each way, three a doubling, as far as
+            the caps go.
+        params: Parameters of the model, for FLOPs and for the data-constrained law.
+        sample_tokens: Tokens that are one sample to the quality-quantity law.
+
+    Raises:
+        ConfigError: Settings or budgets are wrong.
+        DataError: Pools or files are wrong.
+    """
+    for name, value in (("params", params), ("sample_tokens", sample_tokens)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} is a finite number above 0: {value}")
+    target = parse_target(target_tokens)
+    pools = pools_of(supplies, settings.cap)
+    evidence = None if settings.evidence is None else read_evidence(Path(settings.evidence))
+    utilities = utilities_for(pools, settings, evidence)
+    predict, quality, law = predictor(utilities, pools.unique, params=params, sample_tokens=sample_tokens)
+    grid = _grid(target, pools.total_cap()) if budgets is None else check_budgets(budgets)
+    found = candidates(pools, utilities)
+    seen: dict[tuple[str, int], float | None] = {}
+
+    def predicted(candidate: Candidate, budget: int) -> float | None:
+        key = (candidate.name, budget)
+        if key not in seen:
+            seen[key] = _value(candidate, budget, predict)
+        return seen[key]
+
+    return Comparison(
+        law=law,
+        quality=quality,
+        budgets=tuple(grid),
+        flops=None if params is None else tuple(FLOPS_PER_TOKEN * params * budget for budget in grid),
+        curves=tuple(
+            Curve(
+                name=each.name,
+                is_nested=each.is_nested,
+                predicted=tuple(predicted(each, budget) for budget in grid),
+            )
+            for each in found
+        ),
+        crossovers=_crossovers(found, grid, predicted),
+        filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, predicted),
+        target_tokens=target,
+        warnings=utilities.warnings,
+    )
+
+
+def _grid(target: int, most: int) -> list[int]:
+    steps = range(-DOUBLINGS * STEPS_PER_DOUBLING, DOUBLINGS * STEPS_PER_DOUBLING + 1)
+    exact = [target * 2.0 ** (step / STEPS_PER_DOUBLING) for step in steps]
+    grid = sorted({max(1, round(each)) for each in exact if each < most} | {min(target, most)})
+    if exact[-1] >= most:
+        grid = sorted({*grid, most})
+    return grid if len(grid) > 1 else [grid[0], grid[0] + 1]
+
+
+def _value(candidate: Candidate, budget: int, predict: Predict) -> float | None:
+    return None if budget > candidate.limit else predict(candidate.tokens(budget))
+
+
+def _crossovers(
+    found: Sequence[Candidate], grid: Sequence[int], value: Callable[[Candidate, int], float | None]
+) -> tuple[Crossover, ...]:
+    """Find where the best candidate changes."""
+
+    def best(budget: int) -> str:
+        return best_of({each.name: value(each, budget) for each in widest_first(found)})
+
+    crossovers = []
+    for low, high in pairwise(grid):
+        left, last = low, best(high)
+        for _ in range(MAX_CROSSOVERS):
+            before = best(left)
+            if before == last:
+                break
+            right = high
+            while right > left + 1 and right > left * (1 + TOLERANCE):
+                middle = min(max(round(math.sqrt(left * right)), left + 1), right - 1)
+                left, right = (middle, right) if best(middle) == before else (left, middle)
+            crossovers.append(Crossover(tokens=math.sqrt(left * right), before=before, after=best(right)))
+            left = right
+    return tuple(crossovers)
