@@ -80,7 +80,12 @@ def write_columns(folder: Path, num_rows: int, chosen: argparse.Namespace) -> No
 
     session = Session(load_recipe(recipe(folder, num_rows, chosen)))
     schema = pa.schema(
-        [pa.field(ERROR, pa.string()), pa.field(DETAIL, pa.string()), *session.carried, *session.measured_schema]
+        [
+            pa.field(ERROR, pa.string()),
+            pa.field(DETAIL, pa.string()),
+            *session.carried,
+            *session.measured_schema,
+        ]
     )
     one = session.store.add_pass("measure", session.stage_fingerprints)
     for number, entry in enumerate(session.entries):
@@ -98,7 +103,9 @@ def _batch(schema: pa.Schema, given: pa.Table, rng: np.random.Generator) -> pa.R
     columns: dict[str, Any] = {
         "source": given["source"].combine_chunks().cast(schema.field("source").type),
         "score": given["score"].combine_chunks(),
-        "doc_id": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(rng.bytes(16 * count))]),
+        "doc_id": pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(16), count, [None, pa.py_buffer(rng.bytes(16 * count))]
+        ),
         "tokens.count": pa.array(tokens),
         "document.num_bytes": pa.array(tokens * np.uint32(4)),
     }
@@ -133,7 +140,7 @@ def run_plan(folder: Path, num_rows: int, chosen: argparse.Namespace) -> None:
         place(session)
         before = time.perf_counter()
         resolve(session)
-        middle = time.perf_counter()
+        middle, middle_cpu = time.perf_counter(), time.process_time()
         if chosen.profile:
             import cProfile
             import pstats
@@ -143,14 +150,17 @@ def run_plan(folder: Path, num_rows: int, chosen: argparse.Namespace) -> None:
             pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats(60)
         else:
             found = plan(session)
-        seconds = time.perf_counter() - middle
+        seconds, cpu_seconds = time.perf_counter() - middle, time.process_time() - middle_cpu
         scratch = sum(path.stat().st_size for path in session.run.scratch.rglob("*"))
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
     pools = found.pools()
     totals = found.header["totals"]
     result = {
         "rows": num_rows,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "rows_per_s": round(num_rows / seconds),
         "resolve_seconds": round(middle - before, 1),
         "peak_mib": int(peak.split()[1]) // 1024,
@@ -172,7 +182,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", default="2GiB", help="what the planner is told")
-    parser.add_argument("--limit", default="4GiB", help="hard limit of private memory (RLIMIT_DATA); '' is none")
+    parser.add_argument(
+        "--limit", default="4GiB", help="hard limit of private memory (RLIMIT_DATA); '' is none"
+    )
     parser.add_argument("--method", default="top", choices=("top", "uniform", "weighted"))
     parser.add_argument("--order", default="folding", choices=("folding", "shuffle", "input"))
     parser.add_argument("--rule", default="marginal", choices=("marginal", "upsample"))

@@ -1,26 +1,30 @@
 """How many tokens a plan has, and how many of each pool: `budget.json` of a plan.
 
-The target is a number of tokens, a fraction of what survives, or what a compute allows: FLOPs over 6 times the
-parameters, and without parameters the best for the unique tokens (data-constrained law, arXiv:2305.16264,
+The target is a number of tokens, a fraction of what survives, or what a compute allows: FLOPs over 6 times
+the parameters, and without parameters the best for the unique tokens (data-constrained law, arXiv:2305.16264,
 with its published constants). `plan.allocate` shares it out.
 
 Not here: rules of sharing (curate.selection.allocation), which documents (select.py).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curate.errors import ConfigError
 from curate.files import to_json
-from curate.pipeline.plansettings import Plan
+from curate.pipeline.plansettings import Budgets, Plan
 from curate.selection.allocation.allocation import Allocation
+from curate.selection.allocation.compare import compare
+from curate.selection.allocation.comparison import Comparison
 from curate.selection.allocation.pools import Supply
 from curate.selection.allocation.solve import allocate
 from curate.selection.budget import resolve_budget, split_budget
 
 FORMAT = 1
 FLOPS_PER_PARAM_TOKEN = 6
+MAX_COMPARED = 1000
+"""Pools above which candidates are not compared over budgets, which takes minutes for 100,000."""
 MAX_TOKENS = 2**60
 
 
@@ -82,13 +86,21 @@ def decide_budget(plan: Plan, supplies: Sequence[tuple[str, int, int, str]]) -> 
         if docs
     ]
     found = allocate(pools, target.tokens, settings)
+    comparison = _compare(pools, target, settings)
     return Budget(
         tokens=dict(zip(found.names, found.tokens, strict=True)),
         can_repeat=True,
         caps=dict(zip(found.names, found.caps, strict=True)),
-        record=record | {"allocation": found.to_json()},
-        warnings=tuple(found.warnings),
+        record=record | {"allocation": found.to_json(), "comparison": comparison},
     )
+
+
+def _compare(pools: Sequence[Supply], target: "_Target", settings: Budgets) -> dict[str, Any] | None:
+    """Predictions of candidates over budgets, where something says what pools are worth."""
+    has_worth = settings.evidence is not None or settings.prior is not None
+    if not has_worth or settings.rule == "mixture" or len(pools) > MAX_COMPARED:
+        return None
+    return compare(pools, target.tokens, settings, params=target.params).to_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +130,7 @@ def _target(plan: Plan, unique: int, tokens: int | None) -> _Target:
     from curate.laws.data_constrained import DataConstrained
 
     loss = float(DataConstrained.published().predict(params, tokens, min(unique, tokens)))
-    return _Target(
-        tokens=tokens, flops=FLOPS_PER_PARAM_TOKEN * params * tokens, params=params, loss=loss
-    )
+    return _Target(tokens=tokens, flops=FLOPS_PER_PARAM_TOKEN * params * tokens, params=params, loss=loss)
 
 
 def _tokens_of(flops: float, params: float | None, unique: int) -> tuple[int, float]:
@@ -148,6 +158,7 @@ def _record(target: _Target, unique: int) -> dict[str, Any]:
         "predicted_loss": target.loss,
         "upsample": None,
         "allocation": None,
+        "comparison": None,
     }
 
 
@@ -171,6 +182,12 @@ def budget_as_text(record: Mapping[str, Any]) -> str:
         )
     if record["upsample"] is not None:
         lines += [f"           {name}: {epochs:g} epochs" for name, epochs in record["upsample"].items()]
+    said: tuple[str, ...] = ()
     if record["allocation"] is not None:
-        lines.append(Allocation.from_json(record["allocation"]).as_text())
+        allocation = Allocation.from_json(record["allocation"])
+        lines, said = [*lines, "", allocation.as_text()], allocation.warnings
+    if record["comparison"] is not None:
+        found = Comparison.from_json(record["comparison"])
+        new = tuple(text for text in found.warnings if text not in said)
+        lines += ["", replace(found, warnings=new).as_text()]
     return "\n".join(lines)

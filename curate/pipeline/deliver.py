@@ -91,7 +91,7 @@ class Delivery(KeptDocuments):
         return Split(column=column, bucket_bytes=BUCKET_BYTES, shuffled=self.shuffled, is_even=is_even)
 
     def _passes(self) -> Split | None:
-        """The passes of a sorted delivery that writes copies: all documents once, then those that come again."""
+        """The passes of a sorted delivery with copies: all documents once, then those that come again."""
         if not (
             self.shuffled
             and self.split is None

@@ -89,20 +89,24 @@ def draft_block(
     )
 
 
-def estimates(session: Session, block: Block, codes: npt.NDArray[np.uint32], factors: Factors) -> pl.DataFrame:
-    """Per pool, source and language of a block: tokens, and bytes of the documents that were estimated."""
+def estimates(
+    session: Session, block: Block, codes: npt.NDArray[np.uint32], tokens: npt.NDArray[np.uint32]
+) -> pl.DataFrame:
+    """Per pool, source and language of a block: tokens, and bytes of the documents that were estimated.
+
+    `tokens` are those of the drafts, an end of document included.
+    """
     source, language = factor_columns(session)
     names = [COUNT, *BYTES, *(name for name in (source, language) if name is not None)]
     frame = session.read_columns(block, names)
-    counted = apply_factors(frame, factors, source=source, language=language)
     none = pl.lit(None, dtype=pl.String)
     size = pl.sum_horizontal(pl.col(name).cast(pl.Int64) for name in BYTES)
     return (
-        counted.select(
+        frame.select(
             pool=pl.Series(codes),
             source=none if source is None else pl.col(source).cast(pl.String),
             language=none if language is None else pl.col(language).cast(pl.String),
-            tokens=pl.col(ESTIMATE).cast(pl.Int64).fill_null(0),
+            tokens=pl.Series(tokens.astype(np.int64) - (tokens > 0)),
             left=pl.when(pl.col(COUNT).is_null()).then(size).otherwise(0).fill_null(0),
         )
         .group_by("pool", "source", "language")

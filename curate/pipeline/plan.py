@@ -26,7 +26,15 @@ from curate.pipeline.cells import NULL_TIER, Cells
 from curate.pipeline.draft import Draft, all_reasons, draft_block, needed_columns, spill, unspill
 from curate.pipeline.duplicates import REASONS as DUPLICATES
 from curate.pipeline.duplicates import Duplicates
-from curate.pipeline.planfile import BUDGET, FORMAT, ROWS_PER_GROUP, ROWS_SCHEMA, WITNESSES, PlanFile, add_reason
+from curate.pipeline.planfile import (
+    BUDGET,
+    FORMAT,
+    ROWS_PER_GROUP,
+    ROWS_SCHEMA,
+    WITNESSES,
+    PlanFile,
+    add_reason,
+)
 from curate.pipeline.progress import Timing
 from curate.pipeline.resolve import all_tasks, open_facts, read_factors
 from curate.pipeline.session import Block, PieceEntry, Session
@@ -129,7 +137,10 @@ class _Planner:
         """Write all files of the plan."""
         with self.session.run.begin(self.task) as files:
             shards = [self._write_shard(files, index, list(entries)) for index, entries in self._by_shard()]
-            hashes = {"duplicates_blake3": self._write_witnesses(files), "budget_blake3": self._write_budget(files)}
+            hashes = {
+                "duplicates_blake3": self._write_witnesses(files),
+                "budget_blake3": self._write_budget(files),
+            }
             self._write_pools(files)
             self._write_header(files, shards, hashes)
             files.commit(meta={"totals": dict(sorted(self.tally.totals.items()))})

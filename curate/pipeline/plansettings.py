@@ -48,8 +48,8 @@ class Budgets(Allocate):
     """How many tokens of which pool, or how often."""
 
     upsample: dict[str, float] | None = None
-    """Epochs by pool, or by tier in all pools: `{q0-10: 4, q10-20: 2}`; those that are not named have 1, and 0
-    takes nothing. It says how many tokens there are, so there is no budget beside it."""
+    """Epochs by pool, or by tier in all pools: `{q0-10: 4, q10-20: 2}`; those that are not named have 1, and
+    0 takes nothing. It says how many tokens there are, so there is no budget beside it."""
 
     @field_validator("upsample")
     @classmethod

@@ -161,8 +161,13 @@ class Recipe(Settings):
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
         stages = [_with_absolute_paths(entry) for entry in self.measure]
-        parts = {"input": source, "output": output, "measure": stages, "dedup": self._located_dedup()}
-        parts["plan"] = self._located_plan()
+        parts = {
+            "input": source,
+            "output": output,
+            "measure": stages,
+            "dedup": self._located_dedup(),
+            "plan": self._located_plan(),
+        }
         return self.model_copy(update={**parts, **places})
 
     def _located_dedup(self) -> Dedup:

@@ -35,7 +35,7 @@ class Split:
     shuffled: bool
     """Whether the plan has an order of its own."""
     is_even: bool = True
-    """Whether the keys of that order are spread evenly in each value, as those of a shuffle are and those of a
+    """Whether the keys of that order are spread evenly in each value: those of a shuffle are, those of a
     curriculum are not."""
     sizes: dict[str | None, int] = field(default_factory=dict)
     """Bytes of kept text by value."""
@@ -45,7 +45,11 @@ class Split:
     """Where keys are not even, bytes by range of them."""
 
     def add(
-        self, values: pl.Series, num_bytes: npt.NDArray[np.int64], first_ordinal: int, order: Keys | None = None
+        self,
+        values: pl.Series,
+        num_bytes: npt.NDArray[np.int64],
+        first_ordinal: int,
+        order: Keys | None = None,
     ) -> None:
         """Take up a block of rows in key order; `num_bytes` is 0 where nothing is kept.
 

@@ -64,7 +64,7 @@ class Tally:
         self.totals["num_tokens"] += int(wide.sum())
         self.totals["planned_tokens"] += int((wide * repeats).sum())
         if self._factors.calibrated:
-            self._estimates.append(estimates(self._session, block, pools, self._factors))
+            self._estimates.append(estimates(self._session, block, pools, tokens))
             if len(self._estimates) == 64:
                 self._estimates = [self._merged()]
         for each in self._session.recipe.transforms:

@@ -140,7 +140,9 @@ def _sorted_work(delivery: Delivery) -> tuple[list[Work], list[int]]:
     else:
         starts = split.bounds()
         bounds = [start for one in starts for start in one][1:]
-        names = ["" if split is delivery.passes else folder_of(split.column, value) for value in split.values()]
+        names = [
+            "" if split is delivery.passes else folder_of(split.column, value) for value in split.values()
+        ]
         folders = [(name, len(one)) for name, one in zip(names, starts, strict=True)] or [("", 1)]
     works: list[Work] = []
     first = 0

@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 from curate.errors import ConfigError
 from curate.filters.rules import Rule, evaluate
 from curate.report.drawing import grouped, visible
+from curate.report.taken import SelectionFacts, Value, describe_repeats, describe_selection, number
 from curate.schema import NULL_SUFFIX
 
 NUM_NEAREST = 5
-Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,26 +104,6 @@ class DuplicateFacts:
     """Null where `cluster: connected` links the two by others only."""
     near: str | None = None
     """How a near duplicate was found and checked; None for the same text."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelectionFacts:
-    """What selection compared for this document and its pool."""
-
-    method: str
-    key: float | None
-    """Score or sampling key of the document; None where the method has none."""
-    threshold: float | None
-    """Threshold of the pool; a key under it is not taken. None where everything was taken."""
-    seed: int | None
-    budget_tokens: int | None
-    planned_tokens: int | None
-    score: str | None = None
-    """Column or weight that the key was made from."""
-    unique_tokens: int | None = None
-    """Tokens of the pool that may be taken."""
-    can_repeat: bool = False
-    """Whether a budget above those repeats documents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,8 +294,8 @@ def render_text(given: Explanation) -> str:
     if given.kept and given.selection is not None:
         lines += [f"taken     {line}" for line in describe_repeats(given.selection, given.repeats)]
     lines += [f"edited    {describe_edit(each)}" for each in given.edits]
-    for number, finding in enumerate(given.findings, 1):
-        lines += ["", f"{number}. {finding.reason}", *("   " + line for line in describe(finding))]
+    for place, finding in enumerate(given.findings, 1):
+        lines += ["", f"{place}. {finding.reason}", *("   " + line for line in describe(finding))]
     if given.passed:
         lines += ["", f"rules passed: {len(given.passed)}; nearest to failing:"]
         for each in given.passed[:NUM_NEAREST]:
@@ -366,36 +346,3 @@ def describe_edit(given: EditFacts) -> str:
     parts = "" if given.num_parts is None else f" in {grouped(given.num_parts)} duplicate parts"
     of = "" if given.of_bytes is None else f" of {grouped(given.of_bytes)}"
     return f"{given.transform} removed {grouped(given.num_bytes)}{of} bytes{parts}"
-
-
-def describe_selection(given: SelectionFacts) -> list[str]:
-    """Write what the draw compared."""
-    made = f" of {given.score}" if given.score else ""
-    seed = "" if given.seed is None else f", seed {given.seed}"
-    lines = [f"{given.method}{made}{seed}: key {number(given.key)}, threshold {number(given.threshold)}"]
-    if given.budget_tokens is not None:
-        planned = grouped(given.planned_tokens)
-        lines.append(f"the pool's budget is {grouped(given.budget_tokens)} tokens, planned are {planned}")
-    return lines
-
-
-def describe_repeats(given: SelectionFacts, repeats: int) -> list[str]:
-    """Write why a kept document is taken as often as it is; nothing where its pool has no budget."""
-    budget, unique = given.budget_tokens, given.unique_tokens
-    if budget is None or not unique:
-        return []
-    whole = budget // unique if given.can_repeat else 0
-    what = f"{grouped(budget)} tokens of {grouped(unique)} in the pool"
-    if not whole:
-        return [f"once: the budget is {what}, and the document is in the cut"]
-    rest = "and once more for the cut of the rest" if repeats > whole else "the cut of the rest is without it"
-    return [f"{repeats} times: the budget is {what}, all of them {grouped(whole)} times, {rest}"]
-
-
-def number(value: Value) -> str:
-    """Write a measured value: exact integers, floats with six digits, null as null."""
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)

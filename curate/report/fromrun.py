@@ -24,13 +24,13 @@ from curate.report.duplicates import Pair, Place, duplicate_facts, explain_pair,
 from curate.report.explain import (
     EditFacts,
     Explanation,
-    SelectionFacts,
     explain,
     find_rows,
     parse_selector,
 )
 from curate.report.html import render, to_json
 from curate.report.model import Part, ReportInput, Timing
+from curate.report.taken import SelectionFacts
 from curate.schema import TEXT
 from curate.selection.candidates import Scale, candidate_rows
 from curate.shards import read_rows
@@ -76,6 +76,7 @@ def report_input(run: OpenRun) -> ReportInput:
         parts=parts,
         rules=session.recipe.rules,
         pools=run.plan_file.pools(),
+        budget=run.plan_file.budget(),
         timings=_timings(run.path),
         quarantine=dict(quarantine),
         fetch=fetch,

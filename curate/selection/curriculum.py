@@ -1,10 +1,10 @@
 """Curricula: the order in which kept documents are trained on, by a score.
 
 `low_to_high` and `high_to_low` sort, ties in key order; with a temperature above 0 they draw without
-replacement in proportion to exp(score / temperature) (QuRating, arXiv:2402.09739), where `low_to_high` negates
-the score before the noise is added. `folding` deals the documents, sorted low to high, into `folds` layers and
-puts these one after another: sorted[0::folds], sorted[1::folds], ... (data-efficacy, MIT), so that every layer
-goes from low to high. Documents without a score come last.
+replacement in proportion to exp(score / temperature) (QuRating, arXiv:2402.09739), where `low_to_high`
+negates the score before the noise is added. `folding` deals the documents, sorted low to high, into `folds`
+layers and puts these one after another: sorted[0::folds], sorted[1::folds], ... (data-efficacy, MIT), so that
+every layer goes from low to high. Documents without a score come last.
 
 A document that is repeated is in the order once; readers go through the order once for each time.
 Cost: one sort of the kept documents, out of core (standing.py).
@@ -59,7 +59,12 @@ class Lesson:
         """Documents without a score."""
 
     def add(
-        self, first_ordinal: int, *, doc_ids: pa.Array, scores: npt.NDArray[np.float64], kept: npt.NDArray[np.bool_]
+        self,
+        first_ordinal: int,
+        *,
+        doc_ids: pa.Array,
+        scores: npt.NDArray[np.float64],
+        kept: npt.NDArray[np.bool_],
     ) -> None:
         """Tell of consecutive rows: those in `kept` get a place."""
         rows = np.flatnonzero(kept)
@@ -89,7 +94,7 @@ class Lesson:
         return np.where(places < 0, np.uint64(0), places.astype(np.uint64) * step)
 
     def _fold(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Place in the layers of each place in the sorted list; documents without a score stay behind them."""
+        """Place in the layers of each place in the sorted list; without a score it stays behind them."""
         folds, num_scored = self._settings.folds, self._num_docs - self.num_null
         layer, depth = places % folds, places // folds
         size, longer = divmod(num_scored, folds)
@@ -101,10 +106,9 @@ class Lesson:
         """A sentence where documents have no score."""
         if not self.num_null:
             return []
-        return [f"{self.num_null:,} kept documents have no score for plan.order and come last: {self._settings.of}"]
+        sql = self._settings.of
+        return [f"{self.num_null:,} kept documents have no score for plan.order, they come last: {sql}"]
 
     def close(self) -> None:
         """Remove the scratch files."""
         self._standing.close()
-
-

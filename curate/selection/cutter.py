@@ -46,7 +46,7 @@ class Cut:
 
 @dataclass(slots=True)
 class _Open:
-    """A budget whose cut is not known yet: it lies among the rows of `pool` whose leading bits are `prefix`."""
+    """A budget whose cut is not known yet: it lies among rows of `pool` whose leading bits are `prefix`."""
 
     place: int
     pool: int
@@ -188,7 +188,9 @@ def _gather(chunks: Iterable[Candidates], groups: Groups, bits: int) -> Candidat
     for chunk in chunks:
         for layer in _layers(groups):
             rows, number = _matching(chunk, layer, bits)
-            parts.append((number, chunk.ranks[rows], chunk.ordinals[rows], chunk.tokens[rows].astype(np.int64)))
+            parts.append(
+                (number, chunk.ranks[rows], chunk.ordinals[rows], chunk.tokens[rows].astype(np.int64))
+            )
     number, ranks, ordinals, tokens = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((ordinals, ranks, number))
     return Candidates(number[order], ranks[order], ordinals[order], tokens[order])

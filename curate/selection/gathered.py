@@ -28,7 +28,13 @@ class Gathered:
         self._file = path.open("wb")
 
     def add(
-        self, *, pools: np.ndarray, tokens: np.ndarray, ordinals: np.ndarray, score: np.ndarray, noise: np.ndarray
+        self,
+        *,
+        pools: np.ndarray,
+        tokens: np.ndarray,
+        ordinals: np.ndarray,
+        score: np.ndarray,
+        noise: np.ndarray,
     ) -> None:
         """Set rows aside."""
         out = np.empty(len(pools), dtype=_ROWS)

@@ -88,5 +88,6 @@ class Mix:
 
     def close(self) -> None:
         """Remove the scratch files."""
-        for each in (*self._gathered, *self._standings):
-            each.close()
+        for gathered, standing in zip(self._gathered, self._standings, strict=True):
+            gathered.close()
+            standing.close()

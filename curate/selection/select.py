@@ -129,7 +129,7 @@ class Selector:
         survived: np.ndarray,
         columns: pl.DataFrame,
     ) -> None:
-        """Tell of consecutive rows: ids, tokens, codes of pools, whether anything dropped them, `columns()`."""
+        """Tell of consecutive rows: ids, tokens, codes of pools, whether anything dropped them, columns."""
         rows = candidate_rows(self._settings, doc_ids, survived, columns)
         self._supplies.see(pools[rows.places])
         eligible = rows.is_eligible
@@ -186,37 +186,46 @@ class Selector:
         """
         supplies = {name: (docs, tokens, content) for name, docs, tokens, content in self.supplies(names)}
         available = {name: tokens for name, (_, tokens, _) in supplies.items()}
-        asked = pool_budgets(self._settings.parsed_budget(), available) if budgets is None else dict(budgets)
+        asked: dict[str, int | None] = dict(budgets or {})
+        if budgets is None:
+            asked = pool_budgets(self._settings.parsed_budget(), available)
         whole = whole_passes(budgets if budgets and can_repeat else {}, available)
         rests = {
             name: budget if budget is None else budget - whole.get(name, 0) * available.get(name, 0)
             for name, budget in asked.items()
         }
+        has, seen = self._supplies, np.flatnonzero(self._supplies.is_seen).tolist()
         try:
-            if self._mix is not None:
-                self._mix.finish()
-                scale = Scale()
-            else:
-                scale = (
-                    self._gathered.scale(self._settings) if self._settings.method == "weighted" else Scale()
-                )
-            has = self._supplies
-            seen = np.flatnonzero(has.is_seen)
+            scale = self._scale()
             cuts = find_cuts(
                 lambda: self._candidates(scale),
-                [rests[names[code]] for code in seen.tolist()],
+                [rests[names[code]] for code in seen],
                 list(zip(has.docs.tolist(), has.tokens.tolist(), strict=True)),
-                pools=seen.tolist(),
+                pools=seen,
                 with_ties=self._settings.method == "threshold",
                 max_rows=self._max_rows,
             )
         finally:
             self._gathered.close()
         self._is_finished = True
-        found = dict(zip((names[code] for code in seen.tolist()), cuts, strict=True))
+        found = dict(zip((names[code] for code in seen), cuts, strict=True))
         return Outcome(
-            self._settings, scale, cuts=found, budgets=asked, supplies=supplies, whole=whole, mix=self._mix, names=names
+            self._settings,
+            scale,
+            cuts=found,
+            budgets=asked,
+            supplies=supplies,
+            whole=whole,
+            mix=self._mix,
+            names=names,
         )
+
+    def _scale(self) -> Scale:
+        """How keys are made; sorts the lists of a mix."""
+        if self._mix is not None:
+            self._mix.finish()
+        is_scaled = self._settings.method == "weighted"
+        return self._gathered.scale(self._settings) if is_scaled else Scale()
 
     def _candidates(self, scale: Scale) -> Iterator[Candidates]:
         for block in self._gathered.blocks():
@@ -314,7 +323,7 @@ class Outcome:
         survived: np.ndarray,
         columns: pl.DataFrame,
     ) -> Decision:
-        """Say how often rows are taken, and why others are not; rows that did not survive get no reason here."""
+        """Say how often rows are taken, or why not; rows that did not survive get no reason here."""
         rows = candidate_rows(self._settings, doc_ids, survived, columns)
         score, is_null, eligible = self._keyed(rows, first_ordinal, len(survived))
         at = np.flatnonzero(eligible)

@@ -17,7 +17,6 @@ from curate.filters.expression import parse_expression
 from curate.schema import Settings
 from curate.selection.budget import Budget, parse_budget
 
-
 SHARES_TOLERANCE = 1e-9
 
 
@@ -114,6 +113,4 @@ class Selection(Settings):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that selecting reads."""
         scores = [self.score, self.weight, *(each.score for each in self.of)]
-        return tuple(
-            dict.fromkeys(name for sql in scores if sql for name in parse_expression(sql).columns)
-        )
+        return tuple(dict.fromkeys(name for sql in scores if sql for name in parse_expression(sql).columns))

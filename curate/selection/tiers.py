@@ -11,6 +11,7 @@ Cost: two to four passes over 24 bytes a document (cutter.py). Not here: budgets
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +65,7 @@ class Tiers(Settings):
     def names(self) -> tuple[str, ...]:
         """Names of the tiers, the best first: `q0-10`, ..., `q40-100`."""
         ends = [f"{float(100 * Fraction(repr(number))):.15g}" for number in (0.0, *self.quantiles, 1.0)]
-        return tuple(f"q{low}-{high}" for low, high in zip(ends, ends[1:], strict=False))
+        return tuple(f"q{low}-{high}" for low, high in pairwise(ends))
 
 
 def ranks_of(scores: npt.NDArray[np.float64]) -> Ranks:

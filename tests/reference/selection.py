@@ -134,7 +134,9 @@ def repeats(docs: Sequence[Mapping], settings: Mapping, budgets: Mapping[str, in
     may = [fate == "kept" for fate in select(docs, settings, None)]
     out, rests = [0] * len(docs), {}
     for name, budget in budgets.items():
-        supply = sum(doc["tokens"] for doc, is_one in zip(docs, may, strict=True) if is_one and doc["pool"] == name)
+        supply = sum(
+            doc["tokens"] for doc, is_one in zip(docs, may, strict=True) if is_one and doc["pool"] == name
+        )
         whole, rests[name] = divmod(budget, supply) if supply else (0, budget)
         for i, doc in enumerate(docs):
             out[i] += whole * (may[i] and doc["pool"] == name)

@@ -71,7 +71,9 @@ def test_the_order_is_that_of_the_definition(tmp_path_factory, chosen, docs, siz
 
 
 def test_keys_are_spread_over_64_bits(tmp_path):
-    lesson = Lesson(Curriculum(of="a", curriculum="low_to_high"), seed=7, scratch=tmp_path, memory_bytes=1 << 20)
+    lesson = Lesson(
+        Curriculum(of="a", curriculum="low_to_high"), seed=7, scratch=tmp_path, memory_bytes=1 << 20
+    )
     ids = pa.array([bytes(16)] * 4, pa.binary(16))
     lesson.add(0, doc_ids=ids, scores=np.array([3.0, 1.0, 2.0, 4.0]), kept=np.ones(4, bool))
     lesson.finish()
@@ -85,7 +87,12 @@ ROWS = st.lists(
 )
 
 
-@given(rows=ROWS, size=st.integers(1, 50), memory=st.sampled_from([1, 500, 1 << 20]), stride=st.sampled_from([1, 40000]))
+@given(
+    rows=ROWS,
+    size=st.integers(1, 50),
+    memory=st.sampled_from([1, 500, 1 << 20]),
+    stride=st.sampled_from([1, 40000]),
+)
 def test_standings_equal_sorting_for_any_memory(tmp_path_factory, rows, size, memory, stride):
     standing = Standing(tmp_path_factory.mktemp("s"), "one", memory_bytes=memory)
     for first in range(0, len(rows), size):

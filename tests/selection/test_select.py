@@ -293,7 +293,7 @@ def test_a_budget_above_the_supply_repeats_documents_as_the_twin_says(
 
 def test_repeats_beyond_what_the_plan_holds_are_an_error_that_names_the_pool(tmp_path):
     docs = docs_of([1.0])
-    with pytest.raises(ConfigError, match="pool web has 1 tokens and a budget of 65535: .* 65535 times"):
+    with pytest.raises(ConfigError, match=r"pool web has 1 tokens and a budget of 65535: .* 65535 times"):
         run(Selection(), docs, tmp_path, budgets={"web": 65535})
     outcome = run(Selection(), docs, tmp_path, budgets={"web": 65534})
     assert outcome.decide(0, **columns(docs)).repeats.tolist() == [65534]
