@@ -47,6 +47,8 @@ from curate.selection.sample import hash_uniform
 from curate.selection.select import REASONS, Outcome, Selector
 
 NO_REASON = 0xFFFF
+MANY_POOLS = 1024
+"""Pools above which a block of rows names only its own."""
 ROWS_SETTINGS: Mapping[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
@@ -268,7 +270,7 @@ class _Planner:
         draft, first = rows.draft, block.first_row
         reasons = add_reason(draft.reasons, rows.extra, self.names, none=NO_REASON)
         self.tally.add(block, reasons=reasons, repeats=repeats, pools=rows.pool, tokens=draft.tokens)
-        pool = pa.DictionaryArray.from_arrays(pa.array(rows.pool, pa.uint16()), pa.array(self.cells.names))
+        pool = _named(rows.pool, self.cells.names)
         arrays = [
             pa.array(np.arange(first, first + block.length, dtype=np.uint32)),
             draft.doc_id,
@@ -327,6 +329,14 @@ class _Planner:
         }
         with files.create(f"plans/{self.task.fingerprint}/plan.json") as output:
             output.write((json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _named(codes: npt.NDArray[np.uint32], names: list[str]) -> pa.DictionaryArray:
+    """The column of pools; of many names a block has those that it uses."""
+    if len(names) > MANY_POOLS:
+        used, places = np.unique(codes, return_inverse=True)
+        names, codes = [names[code] for code in used.tolist()], places.astype(np.uint32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.uint16()), pa.array(names, pa.string()))
 
 
 def order_of(doc_ids: pa.Array, seed: int) -> npt.NDArray[np.uint64]:

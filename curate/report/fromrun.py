@@ -16,6 +16,7 @@ from curate.errors import DataError
 from curate.files import atomic_file, read_json
 from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
+from curate.pipeline.cells import NULL_TIER
 from curate.pipeline.duplicates import REASONS
 from curate.pipeline.session import Block, PieceEntry
 from curate.pipeline.transform import columns_of
@@ -204,6 +205,9 @@ def _selection_facts(
     select = session.recipe.plan.selection
     pools = {item["pool"]: item for item in run.plan_file.pools().to_pylist()}
     pool = pools.get(row["pool"])
+    tiers = session.recipe.plan.pools.tiers
+    if tiers is not None and NULL_TIER in row["reasons"]:
+        return SelectionFacts.of_tiers(tiers.of)
     if row["doc_id"] is None or pool is None:
         return None
     return SelectionFacts(

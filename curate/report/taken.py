@@ -4,6 +4,7 @@ Not here: reasons of filters and duplicates (explain.py).
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from curate.report.drawing import grouped
 
@@ -28,6 +29,19 @@ class SelectionFacts:
     """Tokens of the pool that may be taken."""
     can_repeat: bool = False
     """Whether a budget above those repeats documents."""
+
+    @classmethod
+    def of_tiers(cls, score: str) -> Self:
+        """Facts of a document without a score for the tiers, which is in no pool with a budget."""
+        return cls(
+            method="tiers",
+            key=None,
+            threshold=None,
+            seed=None,
+            budget_tokens=None,
+            planned_tokens=None,
+            score=score,
+        )
 
 
 def describe_selection(given: SelectionFacts) -> list[str]:

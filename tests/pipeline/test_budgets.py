@@ -16,7 +16,8 @@ from curate.loader.building import build_index
 from curate.loader.order import pool_order
 from curate.loader.settings import Constants
 from curate.loader.sources import open_plan
-from curate.pipeline import Session, load_recipe
+from curate.pipeline import Session, cells, load_recipe
+from curate.pipeline.plan import MANY_POOLS
 from curate.report.fromrun import explain_documents
 from tests.pipeline.test_run import tree
 from tests.reference import selection as twin
@@ -215,8 +216,6 @@ def test_documents_without_a_score_for_tiers_have_a_reason_of_their_own(tiered):
     tiered["plan"]["pools"]["tiers"]["of"] = (
         "CASE WHEN document.num_chars < 300 THEN NULL ELSE document.num_chars END"
     )
-    tiered["plan"]["order"] = {"curriculum": "low_to_high", "of": "NULLIF(lang, 'en') IS NULL AND NULL"}
-    del tiered["plan"]["order"]
     run = curate.run(tiered, write=False)
     short = run.columns(["document.num_chars"])["document.num_chars"]
     dropped = facts(run).filter(short < 300)
@@ -224,6 +223,9 @@ def test_documents_without_a_score_for_tiers_have_a_reason_of_their_own(tiered):
     assert run.plan_file.header["reasons"]["plan.null_tier"]["any"] == named.sum() > 50
     assert dropped.filter(named)["pool"].str.ends_with("/(none)").all()
     assert not run.pools()["pool"].str.contains("(none)", literal=True).any()
+    one = dropped.filter(named).row(0, named=True)
+    (found,) = explain_documents(run, f"{one['shard']}:{one['row']}")
+    assert "tiers of CASE WHEN" in found.text() and "key null" in found.text()
 
 
 def test_documents_without_a_score_for_the_order_come_last(tiered, tmp_path):
@@ -287,6 +289,22 @@ def test_the_loader_has_documents_in_the_order_of_the_plan_and_as_often(tiered, 
         number += 1
     again = np.flatnonzero(expected["repeats"].to_numpy() > 1).tolist()
     assert served == [*range(expected.height), *again]
+
+
+def test_many_pools_name_only_their_own_in_a_block(tiered):
+    tiered["plan"] = {"pools": {"by": ["source", "id"]}, "budget": "0.5", "select": {"method": "uniform"}}
+    run = curate.run(tiered, write=False)
+    assert run.pools().height > MANY_POOLS
+    pairs = run.columns(["source", "id"])
+    assert facts(run)["pool"].to_list() == [f"{a}/{b}" for a, b in pairs.iter_rows()]
+    names = run.plan_file.rows(0, columns=["pool"])["pool"].combine_chunks().dictionary
+    assert len(names) < run.pools().height
+
+
+def test_more_pools_than_a_plan_can_hold_are_an_error(tiered, monkeypatch):
+    monkeypatch.setattr(cells, "MAX_POOLS", 30)
+    with pytest.raises(ConfigError, match=r"at most 30 pools, plan\.pools makes: "):
+        curate.run(tiered, write=False)
 
 
 REFUSED = [
