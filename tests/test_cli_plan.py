@@ -5,6 +5,7 @@ import math
 import pytest
 import yaml
 
+import curate as package
 from curate.laws.data_constrained import DataConstrained
 from tests.test_cli import write_recipe
 
@@ -57,6 +58,11 @@ def test_flops_without_params_take_the_best_for_the_tokens_that_survive(curate, 
     best = DataConstrained.published().optimal_allocation(1e12, found["unique_tokens"])
     assert found["target_tokens"] == int(best.tokens) and found["params"] == best.params
     assert math.isclose(found["flops"], 1e12, rel_tol=1e-6)
+
+
+def test_the_function_takes_the_same_numbers(curate, path):
+    found = package.plan(path, flops=6e11, params=1e6).plan_file.budget()
+    assert curate("plan", path, "--flops", "6e11", "--params", "1e6", "-q", "--json").value["budget"] == found
 
 
 def test_flops_and_params_are_tokens(curate, path):

@@ -114,22 +114,10 @@ def plan(  # over: the options of a command are its parameters
     """Decide what is kept and how often; after the first time without reading any text."""
     from curate import pipeline
 
-    asked = [*(overrides or []), *_budget_overrides(tokens, flops, params)]
+    asked = [*(overrides or []), *pipeline.budget_overrides(tokens=tokens, flops=flops, params=params)]
     session = open_session(recipe, asked, threads, memory, quiet)
     result = pipeline.run_steps(session, write=False)
     _finish(result, as_json)
-
-
-def _budget_overrides(tokens: str | None, flops: float | None, params: float | None) -> list[str]:
-    """What `--tokens`, `--flops` and `--params` are in a recipe."""
-    if tokens is not None and flops is not None:
-        raise typer.BadParameter("--tokens and --flops both say how many tokens: give one of them")
-    number = "null" if params is None else repr(params)
-    if tokens is not None:
-        return [f"plan.budget={tokens}", f"plan.compute={{params: {number}}}"]
-    if flops is not None:
-        return ["plan.budget=null", f"plan.compute={{flops: {flops!r}, params: {number}}}"]
-    return [] if params is None else [f"plan.compute.params={number}"]
 
 
 @app.command()

@@ -166,3 +166,23 @@ class Plan(Settings):
     def is_sorted(self) -> bool:
         """Whether the plan has an order of its own."""
         return self.order != "input"
+
+
+def budget_overrides(
+    *, tokens: int | str | None = None, flops: float | None = None, params: float | None = None
+) -> list[str]:
+    """Say as overrides of a recipe how many tokens a plan has, or what its training has.
+
+    Raises:
+        ConfigError: both tokens and FLOPs are given.
+    """
+    number = "null" if params is None else repr(params)
+    if tokens is not None and flops is not None:
+        raise ConfigError(
+            f"tokens and flops both say how many tokens: {tokens} and {flops:g}", hint="give one of them"
+        )
+    if tokens is not None:
+        return [f"plan.budget={tokens}", f"plan.compute={{params: {number}}}"]
+    if flops is not None:
+        return ["plan.budget=null", f"plan.compute={{flops: {flops!r}, params: {number}}}"]
+    return [] if params is None else [f"plan.compute.params={number}"]
