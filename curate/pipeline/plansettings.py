@@ -63,10 +63,12 @@ class Budgets(Allocate):
 
     @model_validator(mode="after")
     def _upsample_is_alone(self) -> "Budgets":
-        others = self.model_fields_set - {"upsample"}
+        fields = type(self).model_fields
+        others = [name for name, each in fields.items() if getattr(self, name) != each.default]
+        others = [name for name in others if name != "upsample"]
         if self.upsample is not None and others:
             raise ConfigError(
-                f"plan.allocate.upsample says all, it has no other key beside it: {', '.join(sorted(others))}"
+                f"plan.allocate.upsample says all, it has no other key beside it: {', '.join(others)}"
             )
         return self
 

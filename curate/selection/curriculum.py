@@ -43,7 +43,7 @@ class Curriculum(Settings):
     def _check(self) -> Self:
         if not parse_expression(self.of).columns:
             raise ConfigError(f"plan.order.of reads at least one column: {self.of}")
-        if "folds" in self.model_fields_set and self.curriculum != "folding":
+        if self.folds != type(self).model_fields["folds"].default and self.curriculum != "folding":
             raise ConfigError(f"plan.order.folds is for folding, not for: {self.curriculum}")
         return self
 

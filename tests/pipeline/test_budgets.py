@@ -357,6 +357,16 @@ def test_flops_say_how_many_tokens(tiered):
     assert f"{found['predicted_loss']:.4f}" in run.as_text()
 
 
+@pytest.mark.parametrize("direction", ["low_to_high", "folding"])
+@pytest.mark.parametrize("allocate", [{"rule": "natural"}, {"upsample": {"q0-10": 2}}], ids=str)
+def test_a_run_is_opened_again_from_the_recipe_that_it_wrote(tiered, direction, allocate):
+    tiered["plan"] |= {"budget": None, "allocate": allocate, "order": {"curriculum": direction, "of": SCORE}}
+    run = curate.run(tiered, write=False)
+    again = curate.open_run(run.path)
+    assert again.session.recipe.plan_fingerprint() == run.session.recipe.plan_fingerprint()
+    assert again.verify()[0] == [] and again.as_text() == run.as_text()
+
+
 def test_a_plan_without_new_keys_has_no_budget_file(recipe):
     run = curate.run(recipe, write=False)
     assert run.plan_file.budget() is None and not (run.plan_file.path / "budget.json").exists()
