@@ -95,11 +95,22 @@ def plan(
     recipe: Source,
     *,
     overrides: list[str] | None = None,
+    tokens: int | str | None = None,
+    flops: float | None = None,
+    params: float | None = None,
     num_threads: int | None = None,
     memory: str = "2GiB",
 ) -> OpenRun:
-    """Do what is missing before it, then decide; text that was measured is not read again."""
-    return pipeline.run_steps(_session(recipe, overrides, num_threads, memory), write=False)
+    """Do what is missing before it, then decide; text that was measured is not read again.
+
+    `tokens` (`"300B"`) or `flops` are the budget in place of the recipe's; `params` of the model predict a
+    loss, and say with `flops` how many tokens. The run's `plan_file.budget()` has what came out.
+
+    Raises:
+        ConfigError: the recipe is wrong, or the pools cannot give the budget.
+    """
+    asked = [*(overrides or []), *pipeline.budget_overrides(tokens=tokens, flops=flops, params=params)]
+    return pipeline.run_steps(_session(recipe, asked, num_threads, memory), write=False)
 
 
 def write(

@@ -72,3 +72,19 @@ def test_a_recipe_with_a_classifier_trained_on_the_spot_runs_end_to_end(
     assert folders == {f"language.label={label}" for label in columns["language.label"].unique()}
     right = columns.filter(pl.col("lang").is_in(["en", "de", "da", "fr", "it"]))
     assert (right["language.label"] == right["lang"]).mean() > 0.9
+
+
+def test_a_recipe_with_a_budget_takes_good_tiers_often_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIGS[0].parents[1])
+    places = {"run": tmp_path / "run", "store": tmp_path / "store", "output.path": tmp_path / "out"}
+    run = curate.run("configs/budget.yaml", overrides=[f"{key}={value}" for key, value in places.items()])
+    pools = {pool["pool"]: pool for pool in run.pools().iter_rows(named=True)}
+    assert list(pools) == ["q0-10", "q10-20", "q20-40", "q40-100"]
+    epochs = {name: pool["planned_tokens"] / pool["num_unique_tokens"] for name, pool in pools.items()}
+    assert epochs["q0-10"] == pytest.approx(4, rel=0.1) and epochs["q40-100"] < 0.5
+    assert run.verify()[0] == []
+    written = pl.read_parquet(tmp_path / "out" / "*.parquet")
+    assert written.height == run.plan()["repeats"].cast(pl.Int64).sum() > run.plan()["repeats"].len() // 2
+    assert "how sure" in run.as_text() and "next token" in run.as_text()

@@ -92,18 +92,30 @@ def measure(
 
 
 @app.command()
-def plan(
+def plan(  # over: the options of a command are its parameters
     recipe: RecipePath,
     overrides: Set = None,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", metavar="N", help="Budget, such as 300B: plan.budget.")
+    ] = None,
+    flops: Annotated[
+        float | None,
+        typer.Option("--flops", metavar="C", help="Budget as compute: C = 6 x parameters x tokens."),
+    ] = None,
+    params: Annotated[
+        float | None,
+        typer.Option("--params", metavar="P", help="Parameters of the model, which predict a loss."),
+    ] = None,
     threads: Threads = None,
     memory: Memory = "2GiB",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decide what is kept; after the first time without reading any text."""
+    """Decide what is kept and how often; after the first time without reading any text."""
     from curate import pipeline
 
-    session = open_session(recipe, overrides, threads, memory, quiet)
+    asked = [*(overrides or []), *pipeline.budget_overrides(tokens=tokens, flops=flops, params=params)]
+    session = open_session(recipe, asked, threads, memory, quiet)
     result = pipeline.run_steps(session, write=False)
     _finish(result, as_json)
 

@@ -73,9 +73,9 @@ class PoolDocuments(KeptDocuments):
         self._ranks = {name: rank for rank, name in enumerate(self.pools)}
         self._repeats = repeats
         self._part_bytes = part_bytes
-        self._shuffled = session.recipe.plan.order == "shuffle"
-        bucket = min(part_bytes, BUCKET_BYTES)
-        self._split = Split(column="pool", bucket_bytes=bucket, shuffled=self._shuffled)
+        self._shuffled = session.recipe.plan.is_sorted
+        bucket, is_even = min(part_bytes, BUCKET_BYTES), session.recipe.plan.order == "shuffle"
+        self._split = Split(column="pool", bucket_bytes=bucket, shuffled=self._shuffled, is_even=is_even)
         self._entry_bytes: list[Counter[str]] = [Counter() for _ in session.entries]
         self.num_tokens: Counter[str] = Counter()
         """Tokens of each pool as the plan counts them, those of copies too."""
@@ -138,7 +138,8 @@ class PoolDocuments(KeptDocuments):
             sizes, tokens = self.kept_bytes(block), plan["tokens"].to_numpy()
             for number in range(int(repeats.max())):
                 wanted = np.where(repeats > number, sizes, 0)
-                self._split.add(self._cells(codes, number), wanted, block.first_ordinal)
+                order = plan["order"].to_numpy()
+                self._split.add(self._cells(codes, number), wanted, block.first_ordinal, order)
                 mine = wanted > 0
                 num_bytes = np.bincount(codes[mine], wanted[mine], minlength=len(self.pools))
                 num_tokens = np.bincount(codes[mine], tokens[mine], minlength=len(self.pools))

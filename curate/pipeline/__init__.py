@@ -15,6 +15,7 @@ from curate.pipeline.measure import measure, parse_part
 from curate.pipeline.openrun import OpenRun, open_run
 from curate.pipeline.plan import plan, plan_task
 from curate.pipeline.planfile import PlanFile
+from curate.pipeline.plansettings import budget_overrides
 from curate.pipeline.progress import Progress, Silent, Timing
 from curate.pipeline.recipe import Recipe, load_recipe
 from curate.pipeline.resolve import DUPLICATES, dedup_stages, open_facts, resolve
@@ -41,6 +42,7 @@ __all__ = [
     "Timing",
     "TrainedModel",
     "add_dump",
+    "budget_overrides",
     "default_threads",
     "deliver",
     "describe_duplicates",

@@ -65,8 +65,9 @@ class Delivery(KeptDocuments):
         super().__init__(session, plan, output_schema(session))
         assert output is not None
         self.output = output
-        self.shuffled = session.recipe.plan.order == "shuffle"
+        self.shuffled = session.recipe.plan.is_sorted
         self.split = self._split()
+        self.passes = self._passes()
 
     @property
     def is_sorted(self) -> bool:
@@ -78,11 +79,34 @@ class Delivery(KeptDocuments):
         column = self.output.split_by
         if column is None:
             return None
-        split = Split(column=column, bucket_bytes=BUCKET_BYTES, shuffled=self.shuffled)
+        split = self._new_split(column)
         for block in self.session.blocks():
             frame = self.session.read_columns(block, [column])
-            split.add(frame[column], self.kept_bytes(block), block.first_ordinal)
+            order = self.rows(block, ["order"])["order"].to_numpy()
+            split.add(frame[column], self.kept_bytes(block), block.first_ordinal, order)
         return split
+
+    def _new_split(self, column: str) -> Split:
+        is_even = self.session.recipe.plan.order == "shuffle"
+        return Split(column=column, bucket_bytes=BUCKET_BYTES, shuffled=self.shuffled, is_even=is_even)
+
+    def _passes(self) -> Split | None:
+        """The passes of a sorted delivery with copies: all documents once, then those that come again."""
+        if not (
+            self.shuffled
+            and self.split is None
+            and self.output.materialize_repeats
+            and self.session.recipe.repeats_vary
+        ):
+            return None
+        passes = self._new_split("pass")
+        for block in self.session.blocks():
+            plan, sizes = self.rows(block, ["repeats", "order"]), self.kept_bytes(block)
+            repeats, order = plan["repeats"].to_numpy(), plan["order"].to_numpy()
+            for number in range(int(repeats.max(initial=0))):
+                wanted = np.where(repeats > number, sizes, 0)
+                passes.add(_pass(number, block.length), wanted, block.first_ordinal, order)
+        return passes
 
     @property
     def settings(self) -> str:
@@ -90,7 +114,7 @@ class Delivery(KeptDocuments):
         return fingerprint(
             [
                 "deliver",
-                1,
+                2 if self.passes is not None else 1,
                 self.output.model_dump(mode="json", exclude={"path", "storage_options"}),
                 self.schema.to_string(),
             ]
@@ -101,6 +125,8 @@ class Delivery(KeptDocuments):
 
     def _finish(self, table: pa.Table, rows: Any, decided: Decided) -> pa.Table:
         """Add two sort columns where documents are to be sorted, and copies where repeats are written out."""
+        if self.passes is not None:
+            return self._copied(table, rows, decided)
         if self.is_sorted:
             ordinals, order = rows + decided.block.first_ordinal, decided.plan["order"].to_numpy()[rows]
             if self.split is not None and decided.extra is not None:
@@ -111,3 +137,21 @@ class Delivery(KeptDocuments):
         if self.output.materialize_repeats and (repeats != 1).any():
             table = table.take(pa.array(np.repeat(np.arange(len(rows)), repeats)))
         return table
+
+    def _copied(self, table: pa.Table, rows: Any, decided: Decided) -> pa.Table:
+        """A row for each copy, with the place of each in its pass."""
+        assert self.passes is not None
+        ordinals, order = rows + decided.block.first_ordinal, decided.plan["order"].to_numpy()[rows]
+        repeats = decided.repeats[rows]
+        tables = []
+        for number in range(int(repeats.max())):
+            mine = np.flatnonzero(repeats > number)
+            keys = self.passes.keys(_pass(number, len(mine)), order[mine], ordinals[mine])
+            copies = table.take(pa.array(mine)).append_column(ORDER[0], pa.array(keys, pa.uint64()))
+            tables.append(copies.append_column(ORDER[1], pa.array(ordinals[mine], pa.int64())))
+        return pa.concat_tables(tables)
+
+
+def _pass(number: int, num_rows: int) -> pl.Series:
+    """Names of a pass, which sort as passes do."""
+    return pl.Series([f"{number:05d}"]).new_from_index(0, num_rows)

@@ -14,13 +14,16 @@ import polars as pl
 import pyarrow as pa
 
 from curate.files import naming_errors
+from curate.filters.expression import parse_expression
 from curate.filters.rules import evaluate, reason_codes, reasons_column, rule_columns
 from curate.measure.token_estimate import ESTIMATE, Factors, apply_factors
 from curate.measure.tokens import BYTES, COUNT
+from curate.pipeline.cells import PoolNames
 from curate.pipeline.resolve import factor_columns
 from curate.pipeline.session import Block, Session
 from curate.schema import ERROR, INPUT_ERRORS
-from curate.selection.candidates import ALL, NO_POOL
+from curate.selection.candidates import values_of
+from curate.selection.tiers import Ranks, ranks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,34 +34,15 @@ class Draft:
     """Per row the reasons of input and filters; empty lists are survivors."""
     doc_id: pa.Array
     pool: npt.NDArray[np.uint32]
+    """Code of the pool, tiers aside."""
     tokens: npt.NDArray[np.uint32]
-    estimates: pl.DataFrame
-    """Per pool, source and language: tokens, and bytes of the documents that were estimated."""
+    ranks: Ranks | None
+    """Rank of the score that tiers are cut by; None where there are no tiers."""
 
     @property
     def survives(self) -> npt.NDArray[np.bool_]:
         """Rows that no filter drops."""
         return np.asarray(np.diff(self.reasons.offsets.to_numpy()) == 0)
-
-
-class PoolNames:
-    """Pools in the order of their first document; names are few."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self.names: list[str] = []
-        self._codes: dict[str, int] = {}
-
-    def codes(self, values: pl.Series) -> npt.NDArray[np.uint32]:
-        """Give every value its code; null is a pool of its own."""
-        if values.is_empty():
-            return np.zeros(0, np.uint32)
-        texts = values.cast(pl.String).fill_null(NO_POOL)
-        for name in texts.unique(maintain_order=True):
-            if name not in self._codes:
-                self._codes[name] = len(self.names)
-                self.names.append(name)
-        return texts.replace_strict(self._codes, return_dtype=pl.UInt32).to_numpy()
 
 
 def needed_columns(session: Session) -> list[str]:
@@ -67,8 +51,9 @@ def needed_columns(session: Session) -> list[str]:
     factors = (name for name in factor_columns(session) if name is not None)
     names = [ERROR, "doc_id", *rule_columns(recipe.rules), COUNT, *BYTES, *factors]
     names += [f"{each.name}.is_duplicate" for each in recipe.rounds]
-    if recipe.plan.pools.by is not None:
-        names.append(recipe.plan.pools.by)
+    names += recipe.plan.pools.columns
+    if recipe.plan.pools.tiers is not None:
+        names += parse_expression(recipe.plan.pools.tiers.of).columns
     return list(dict.fromkeys(names))
 
 
@@ -92,31 +77,36 @@ def draft_block(
         is_duplicate = frame[f"{each.name}.is_duplicate"].fill_null(False).to_numpy()
         masks.append((f"{each.name}.duplicate", is_duplicate & readable))
     masks += [(code, mask.to_numpy() & readable) for code, mask in evaluate(session.recipe.rules, frame)]
-    by = session.recipe.plan.pools.by
-    pool = frame[by] if by else pl.Series([ALL]).new_from_index(0, len(frame))
+    tiers = session.recipe.plan.pools.tiers
     source, language = factor_columns(session)
     counted = apply_factors(frame, factors, source=source, language=language)
-    codes = pools.codes(pool)
     return Draft(
         reasons=reasons_column(masks, len(frame)),
         doc_id=frame["doc_id"].to_arrow().cast(pa.binary(16)),
-        pool=codes,
+        pool=pools.codes(frame),
         tokens=np.where(readable, counted[ESTIMATE].fill_null(0).to_numpy() + 1, 0).astype(np.uint32),
-        estimates=_estimates(counted, codes, source, language),
+        ranks=None if tiers is None else ranks_of(values_of(tiers.of, frame, len(frame))),
     )
 
 
-def _estimates(
-    counted: pl.DataFrame, codes: npt.NDArray[np.uint32], source: str | None, language: str | None
+def estimates(
+    session: Session, block: Block, codes: npt.NDArray[np.uint32], tokens: npt.NDArray[np.uint32]
 ) -> pl.DataFrame:
+    """Per pool, source and language of a block: tokens, and bytes of the documents that were estimated.
+
+    `tokens` are those of the drafts, an end of document included.
+    """
+    source, language = factor_columns(session)
+    names = [COUNT, *BYTES, *(name for name in (source, language) if name is not None)]
+    frame = session.read_columns(block, names)
     none = pl.lit(None, dtype=pl.String)
     size = pl.sum_horizontal(pl.col(name).cast(pl.Int64) for name in BYTES)
     return (
-        counted.select(
+        frame.select(
             pool=pl.Series(codes),
             source=none if source is None else pl.col(source).cast(pl.String),
             language=none if language is None else pl.col(language).cast(pl.String),
-            tokens=pl.col(ESTIMATE).cast(pl.Int64).fill_null(0),
+            tokens=pl.Series(tokens.astype(np.int64) - (tokens > 0)),
             left=pl.when(pl.col(COUNT).is_null()).then(size).otherwise(0).fill_null(0),
         )
         .group_by("pool", "source", "language")
@@ -126,14 +116,15 @@ def _estimates(
 
 def spill(draft: Draft, path: Path) -> None:
     """Write a draft to scratch."""
-    batch = pa.record_batch(
-        {
-            "reasons": draft.reasons,
-            "doc_id": draft.doc_id,
-            "pool": pa.array(draft.pool),
-            "tokens": pa.array(draft.tokens),
-        }
-    )
+    columns = {
+        "reasons": draft.reasons,
+        "doc_id": draft.doc_id,
+        "pool": pa.array(draft.pool),
+        "tokens": pa.array(draft.tokens),
+    }
+    if draft.ranks is not None:
+        columns["ranks"] = pa.array(draft.ranks)
+    batch = pa.record_batch(columns)
     with (
         naming_errors(path),
         pa.OSFile(str(path), "wb") as sink,
@@ -153,5 +144,5 @@ def unspill(path: Path) -> Draft:
         doc_id=data["doc_id"],
         pool=data["pool"].to_numpy(),
         tokens=data["tokens"].to_numpy(),
-        estimates=pl.DataFrame(),
+        ranks=data["ranks"].to_numpy() if "ranks" in data.schema.names else None,
     )

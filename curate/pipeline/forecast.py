@@ -106,7 +106,7 @@ def forecast(session: Session, *, write: bool) -> Forecast:
     num_docs = sum(shard.num_rows or shard.size_bytes // 1000 for shard in session.shards)
     dedup = _dedup(session, num_docs, total, shingles)
     output = session.recipe.output if write else None
-    is_sorted = output is not None and bool(session.recipe.plan.order == "shuffle" or output.split_by)
+    is_sorted = output is not None and bool(session.recipe.plan.is_sorted or output.split_by)
     return Forecast(
         num_shards=len(session.shards),
         num_pieces=len(session.entries),

@@ -16,6 +16,7 @@ from curate.config import read_yaml
 from curate.errors import ConfigError, StateError
 from curate.files import read_json
 from curate.pipeline import near
+from curate.pipeline.budget import budget_as_text
 from curate.pipeline.limits import Limits
 from curate.pipeline.measure import locate, missing_stages, place
 from curate.pipeline.output import OutputFolder
@@ -119,6 +120,7 @@ class OpenRun:
             "totals": header["totals"],
             "reasons": header["reasons"],
             "warnings": header["warnings"],
+            "budget": self.plan_file.budget(),
             "output": None if self.session.recipe.output is None else self.session.recipe.output.path,
             "report": str(self.path / "report.html"),
         }
@@ -146,6 +148,8 @@ class OpenRun:
         lines.insert(
             2, _describe_error(self.session.recipe.tokens.mode, self.plan_file.header["token_error_frac"])
         )
+        budget = self.plan_file.budget()
+        lines += [] if budget is None else [budget_as_text(budget)]
         lines += [f"warning: {text}" for text in summary["warnings"]]
         lines += [f"shards: {summary['output']}"] if summary["output"] else []
         return "\n".join([*lines, f"report: {summary['report']}"])

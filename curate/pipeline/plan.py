@@ -1,15 +1,14 @@
 """Plan: decide for every document, from columns alone.
 
 Passes over blocks of rows in key order, which bound the memory: draft (filters, pools, tokens; spilled),
-keepers of duplicates among the survivors, selection under the budget, and the rows. Nothing here opens a
-shard.
+keepers of duplicates among the survivors, where tiers end, selection under the budget, the places in a
+curriculum, and the rows. Nothing here opens a shard.
 """
 
 import json
-import math
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.filters.expression import parse_expression
 from curate.filters.rules import check_rules
-from curate.pipeline.draft import Draft, PoolNames, all_reasons, draft_block, needed_columns, spill, unspill
+from curate.pipeline.budget import Budget, decide_budget
+from curate.pipeline.cells import NULL_TIER, Cells
+from curate.pipeline.draft import Draft, all_reasons, draft_block, needed_columns, spill, unspill
 from curate.pipeline.duplicates import REASONS as DUPLICATES
 from curate.pipeline.duplicates import Duplicates
 from curate.pipeline.planfile import (
+    BUDGET,
     FORMAT,
-    POOLS_SCHEMA,
     ROWS_PER_GROUP,
     ROWS_SCHEMA,
     WITNESSES,
@@ -35,16 +37,18 @@ from curate.pipeline.planfile import (
 )
 from curate.pipeline.progress import Timing
 from curate.pipeline.resolve import all_tasks, open_facts, read_factors
-from curate.pipeline.rounds import filter_state
 from curate.pipeline.session import Block, PieceEntry, Session
-from curate.pipeline.transform import columns_of, count_removed
+from curate.pipeline.tally import Tally
 from curate.runs import Draft as Files
 from curate.runs import Task
-from curate.schema import INPUT_ERRORS, NULL_TEXT
+from curate.selection.candidates import values_of
+from curate.selection.curriculum import Curriculum, Lesson
 from curate.selection.sample import hash_uniform
 from curate.selection.select import REASONS, Outcome, Selector
 
 NO_REASON = 0xFFFF
+MANY_POOLS = 1024
+"""Pools above which a block of rows names only its own."""
 ROWS_SETTINGS: Mapping[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
@@ -63,7 +67,7 @@ def plan_task(session: Session) -> Task:
         step="plan",
         name="plan",
         inputs=inputs,
-        settings={"version": 3, "recipe": session.recipe.plan_fingerprint()},
+        settings={"version": 4, "recipe": session.recipe.plan_fingerprint()},
     )
 
 
@@ -84,44 +88,73 @@ def plan(session: Session) -> PlanFile:
     return PlanFile.open(session.run.plan_folder(task.fingerprint))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """What is decided of a block, reasons before the selection aside."""
+
+    draft: Draft
+    left: npt.NDArray[np.bool_]
+    """Rows that filters, duplicates and tiers leave."""
+    extra: npt.NDArray[np.uint16]
+    """Code of the last reason, of duplicates, tiers or selection; `NO_REASON` where there is none."""
+    pool: npt.NDArray[np.uint32]
+
+
 class _Planner:
     """The state of one decision."""
 
     def __init__(self, session: Session, task: Task) -> None:
         self.session, self.task, self.recipe = session, task, session.recipe
+        self.settings = session.recipe.plan
         self.entries = session.entries
-        self.names = all_reasons(session, [*DUPLICATES, *REASONS])
+        self.cells = Cells(self.settings.pools)
+        tier_reasons = [NULL_TIER] if self.cells.has_tiers else []
+        self.names = all_reasons(session, [*DUPLICATES, *tier_reasons, *REASONS])
         self.codes = {name: code for code, name in enumerate(self.names.to_pylist())}
-        self.pools = PoolNames()
         self.scratch = session.run.scratch
+        self.memory = session.limits.memory_bytes // 2
         open_facts(session)
         self.duplicates = Duplicates(session)
         self.factors = read_factors(session)
-        self.estimates: list[pl.DataFrame] = []
-        self.edited: dict[str, Counter[str]] = {each.name: Counter() for each in self.recipe.transforms}
-        self.first: Counter[str] = Counter()
-        self.any: Counter[str] = Counter()
-        self.totals: Counter[str] = Counter()
-        self.pool_docs: Counter[str] = Counter()
-        self.pool_tokens: Counter[str] = Counter()
+        self.lesson: Lesson | None = None
+        self.budget: Budget | None = None
+        self.warnings: list[str] = []
 
     def decide(self) -> None:
         """Run all passes and commit the plan."""
         self._draft_all()
-        self.duplicates.choose(lambda block: unspill(self._spill_path(block)).survives)
+        self.duplicates.choose(lambda block: self._draft(block).survives)
+        self.cells.cut(self._scored, max_rows=max(1, self.memory // 4 // 128))
         self.outcome = self._select()
+        self.tally = Tally(self.session, self.names, self.cells.names, self.factors)
+        with closing(self.outcome):
+            try:
+                self._teach()
+                self._commit()
+            finally:
+                if self.lesson is not None:
+                    self.lesson.close()
+
+    def _commit(self) -> None:
+        """Write all files of the plan."""
         with self.session.run.begin(self.task) as files:
             shards = [self._write_shard(files, index, list(entries)) for index, entries in self._by_shard()]
-            self._write_witnesses(files)
+            hashes = {
+                "duplicates_blake3": self._write_witnesses(files),
+                "budget_blake3": self._write_budget(files),
+            }
             self._write_pools(files)
-            self._write_header(files, shards)
-            files.commit(meta={"totals": dict(sorted(self.totals.items()))})
+            self._write_header(files, shards, hashes)
+            files.commit(meta={"totals": dict(sorted(self.tally.totals.items()))})
 
     def _by_shard(self) -> Iterator[tuple[int, Iterator[PieceEntry]]]:
         return groupby(self.entries, key=lambda entry: entry.shard_index)
 
     def _spill_path(self, block: Block) -> Path:
         return self.scratch / f"draft-{block.shard_index}-{block.entry.ordinal}-{block.number}.arrow"
+
+    def _draft(self, block: Block) -> Draft:
+        return unspill(self._spill_path(block))
 
     def _draft_all(self) -> None:
         names = needed_columns(self.session)
@@ -130,36 +163,84 @@ class _Planner:
                 self.recipe.rules, self.session.read_columns(next(self.session.blocks()), names).schema
             )
         for block in self.session.blocks():
-            draft = draft_block(self.session, block, names, self.pools, factors=self.factors)
-            self.estimates.append(draft.estimates)
+            draft = draft_block(self.session, block, names, self.cells.base, factors=self.factors)
             spill(draft, self._spill_path(block))
 
-    def _select(self) -> Outcome:
-        """Choose under the budget among what filters and duplicates leave."""
-        memory = self.session.limits.memory_bytes // 2
-        selector = Selector(self.recipe.plan.selection, scratch=self.scratch, memory_bytes=memory)
+    def _scored(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Pools, ranks and tokens of what filters and duplicates leave, for the tiers."""
         for block in self.session.blocks():
-            draft = unspill(self._spill_path(block))
-            left, _ = self._left(block, draft)
-            selector.add(
-                block.first_ordinal,
-                doc_ids=draft.doc_id,
-                tokens=draft.tokens,
-                survived=left,
-                columns=self._selection_columns(block),
-            )
-        return selector.finish()
+            draft = self._draft(block)
+            left = draft.survives
+            for _, places in self.duplicates.drop(block, left):
+                left[places] = False
+            assert draft.ranks is not None
+            if left.all():
+                yield draft.pool, draft.ranks, draft.tokens
+            else:
+                yield draft.pool[left], draft.ranks[left], draft.tokens[left]
 
-    def _selection_columns(self, block: Block) -> pl.DataFrame:
-        return self.session.read_columns(block, self.recipe.plan.selection.columns())
-
-    def _left(self, block: Block, draft: Draft) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint16]]:
-        """Rows that filters and duplicates leave, and the reason code of the duplicates."""
+    def _left(self, block: Block) -> _Rows:
+        """What filters, duplicates and tiers leave of a block."""
+        draft = self._draft(block)
         left = draft.survives
         extra = np.full(block.length, NO_REASON, np.uint16)
         for reason, places in self.duplicates.drop(block, left):
             extra[places] = self.codes[reason]
-        return left, extra
+        unscored = self.cells.unscored(draft.ranks)
+        if unscored is not None:
+            extra[unscored & left] = self.codes[NULL_TIER]
+            left &= ~unscored
+        return _Rows(draft=draft, left=left, extra=extra, pool=self.cells.codes(draft.pool, draft.ranks))
+
+    def _select(self) -> Outcome:
+        """Choose under the budget among what filters and duplicates leave."""
+        with Selector(self.settings.selection, scratch=self.scratch, memory_bytes=self.memory) as selector:
+            for block in self.session.blocks():
+                rows = self._left(block)
+                selector.add(
+                    block.first_ordinal,
+                    doc_ids=rows.draft.doc_id,
+                    tokens=rows.draft.tokens,
+                    pools=rows.pool,
+                    survived=rows.left,
+                    columns=self._selection_columns(block),
+                )
+            self.budget = decide_budget(self.settings, selector.supplies(self.cells.names))
+            if self.budget is None or not self.settings.needs_allocation:
+                return selector.finish(self.cells.names)
+            tokens = self.budget.tokens
+            return selector.finish(self.cells.names, budgets=tokens, can_repeat=self.budget.can_repeat)
+
+    def _selection_columns(self, block: Block) -> pl.DataFrame:
+        return self.session.read_columns(block, self.settings.selection.columns())
+
+    def _decided(self, block: Block) -> tuple[_Rows, npt.NDArray[np.int64]]:
+        """All that is decided of a block, and how often each row is taken."""
+        rows = self._left(block)
+        decision = self.outcome.decide(
+            block.first_ordinal,
+            doc_ids=rows.draft.doc_id,
+            pools=rows.pool,
+            survived=rows.left,
+            columns=self._selection_columns(block),
+        )
+        for reason, mask in decision.reasons:
+            rows.extra[mask] = self.codes[reason]
+        return rows, decision.repeats
+
+    def _teach(self) -> None:
+        """Give every kept document its place, where the order is a curriculum."""
+        order = self.settings.order
+        if not isinstance(order, Curriculum):
+            return
+        seed = self.settings.selection.seed
+        names = parse_expression(order.of).columns
+        lesson = self.lesson = Lesson(order, seed=seed, scratch=self.scratch, memory_bytes=self.memory)
+        for block in self.session.blocks():
+            rows, repeats = self._decided(block)
+            scores = values_of(order.of, self.session.read_columns(block, names), block.length)
+            lesson.add(block.first_ordinal, doc_ids=rows.draft.doc_id, scores=scores, kept=repeats > 0)
+        lesson.finish()
 
     def _write_shard(self, files: Files, index: int, entries: list[PieceEntry]) -> dict[str, Any]:
         """Write the rows of one shard and return its entry of the header."""
@@ -185,134 +266,77 @@ class _Planner:
 
     def _rows(self, block: Block) -> pa.Table:
         """Decide the rows of one block, and count them."""
-        draft = unspill(self._spill_path(block))
-        left, extra = self._left(block, draft)
-        columns = self._selection_columns(block)
-        for reason, mask in self.outcome.decide(
-            block.first_ordinal, doc_ids=draft.doc_id, survived=left, columns=columns
-        ):
-            extra[mask] = self.codes[reason]
-        reasons = add_reason(draft.reasons, extra, self.names, none=NO_REASON)
-        kept = reasons.value_lengths().to_numpy() == 0
-        self._count(reasons, kept, draft)
-        self._count_edits(block, kept)
-        pool = pa.DictionaryArray.from_arrays(pa.array(draft.pool, pa.uint16()), pa.array(self.pools.names))
-        order = (
-            order_of(draft.doc_id, self.recipe.plan.selection.seed)
-            if self.recipe.plan.order == "shuffle"
-            else np.zeros(block.length, np.uint64)
-        )
-        first = block.first_row
+        rows, repeats = self._decided(block)
+        draft, first = rows.draft, block.first_row
+        reasons = add_reason(draft.reasons, rows.extra, self.names, none=NO_REASON)
+        self.tally.add(block, reasons=reasons, repeats=repeats, pools=rows.pool, tokens=draft.tokens)
+        pool = _named(rows.pool, self.cells.names)
         arrays = [
             pa.array(np.arange(first, first + block.length, dtype=np.uint32)),
             draft.doc_id,
             reasons,
             pool,
             pa.array(np.ones(block.length)),
-            pa.array(kept.astype(np.uint16)),
-            pa.array(order),
+            pa.array(repeats.astype(np.uint16)),
+            pa.array(self._order(block, draft)),
             pa.array(draft.tokens),
         ]
         return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
 
-    def _count_edits(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
-        """Add to the ledger of each transform what it removed from a block."""
-        for each in self.recipe.transforms:
-            names = columns_of(each).names
-            self.edited[each.name].update(count_removed(each, self.session.read_columns(block, names), kept))
+    def _order(self, block: Block, draft: Draft) -> npt.NDArray[np.uint64]:
+        if self.lesson is not None:
+            return self.lesson.read(block.first_ordinal, block.length)
+        if self.settings.order == "shuffle":
+            return order_of(draft.doc_id, self.settings.selection.seed)
+        return np.zeros(block.length, np.uint64)
 
-    def _count(self, reasons: pa.Array, kept: npt.NDArray[np.bool_], draft: Draft) -> None:
-        tokens = draft.tokens
-        docs = np.bincount(draft.pool, minlength=len(self.pools.names))
-        sums = np.bincount(draft.pool, tokens, minlength=len(self.pools.names))
-        for code, name in enumerate(self.pools.names):
-            self.pool_docs[name] += int(docs[code])
-            self.pool_tokens[name] += int(sums[code])
-        offsets = reasons.offsets.to_numpy()
-        codes = reasons.values.indices.to_numpy()
-        first = np.bincount(codes[offsets[:-1][~kept]], minlength=len(self.names))
-        every = np.bincount(codes, minlength=len(self.names))
-        for name, code in self.codes.items():
-            self.first[name] += int(first[code])
-            self.any[name] += int(every[code])
-        self.totals["num_docs"] += len(kept)
-        self.totals["kept_docs"] += int(kept.sum())
-        self.totals["num_tokens"] += int(tokens.sum(dtype=np.int64))
-        self.totals["planned_tokens"] += int(tokens[kept].sum(dtype=np.int64))
-
-    def _write_witnesses(self, files: Files) -> None:
+    def _write_witnesses(self, files: Files) -> str:
         with files.create(f"plans/{self.task.fingerprint}/{WITNESSES}") as output:
             output.num_rows = self.duplicates.write(output)
-        self.witnesses_blake3 = output.to_record().blake3
+        return output.to_record().blake3
+
+    def _write_budget(self, files: Files) -> str | None:
+        if self.budget is None:
+            return None
+        with files.create(f"plans/{self.task.fingerprint}/{BUDGET}") as output:
+            output.write(self.budget.to_bytes())
+        return output.to_record().blake3
 
     def _write_pools(self, files: Files) -> None:
-        path = f"plans/{self.task.fingerprint}/pools.parquet"
-        errors = self._token_errors()
-        records = [
-            {
-                "pool": pool.pool,
-                "num_docs": self.pool_docs[pool.pool],
-                "num_tokens": self.pool_tokens[pool.pool],
-                "num_unique_tokens": pool.num_tokens,
-                "budget_tokens": pool.budget_tokens,
-                "planned_docs": pool.planned_docs,
-                "planned_tokens": pool.planned_tokens,
-                "cap": None,
-                "token_error_frac": errors.get(pool.pool),
-                "threshold": pool.threshold,
-            }
-            for pool in self.outcome.pools
-        ]
-        table = pa.Table.from_pylist(records, schema=POOLS_SCHEMA)
-        with files.create(path) as output:
+        caps = self.budget.caps if self.budget is not None else {}
+        table = self.tally.pools_table(self.outcome.pools, caps)
+        with files.create(f"plans/{self.task.fingerprint}/pools.parquet") as output:
             pq.write_table(table, output, compression="zstd")
             output.num_rows = table.num_rows
 
-    def _token_errors(self) -> dict[str, float]:
-        """Expected error of each pool's token count, as a share of it: one standard deviation.
-
-        Pools that are not calibrated are left out; the whole corpus is under the empty name.
-        """
-        keys = ["pool", "source", "language"]
-        sums = pl.concat(self.estimates).group_by(keys).sum().sort(keys) if self.estimates else pl.DataFrame()
-        variance: dict[str, float] = defaultdict(float)
-        tokens: dict[str, int] = defaultdict(int)
-        for pool, source, language, num_tokens, left in sums.iter_rows():
-            for name in (self.pools.names[pool], ""):
-                variance[name] += self.factors.pool(source, language).error(left) ** 2
-                tokens[name] += num_tokens
-        if not self.factors.calibrated:
-            return {}
-        found = {name: math.sqrt(variance[name]) / max(tokens[name], 1) for name in tokens}
-        return {name: error for name, error in found.items() if math.isfinite(error)}
-
-    def _write_header(self, files: Files, shards: list[dict[str, Any]]) -> None:
-        bad = sum(self.first[code] for code in INPUT_ERRORS if code != NULL_TEXT)
+    def _write_header(
+        self, files: Files, shards: list[dict[str, Any]], hashes: Mapping[str, str | None]
+    ) -> None:
+        warnings = [*self.duplicates.warnings, *self.outcome.warnings]
+        warnings += self.budget.warnings if self.budget is not None else ()
+        warnings += self.lesson.warnings if self.lesson is not None else ()
         header = {
             "format": FORMAT,
             "fingerprint": self.task.fingerprint,
             "shards": shards,
-            "edits": [
-                {"name": each.name, "fingerprint": each.fingerprint(), **self.edited[each.name]}
-                | filter_state(self.session, each)
-                for each in self.recipe.transforms
-            ],
             "tokenizer": {"fingerprint": self.recipe.tokens.content(), "mode": self.recipe.tokens.mode},
-            "seed": self.recipe.plan.selection.seed,
+            "seed": self.settings.selection.seed,
             "recipe": self.recipe.plan_settings(),
-            "token_error_frac": self._token_errors().get(""),
             "scale": asdict(self.outcome.scale),
-            "totals": {**self.totals, "bad_docs": bad},
-            "reasons": {
-                name: {"first": self.first[name], "any": self.any[name]}
-                for name in self.codes
-                if self.any[name]
-            },
-            "duplicates_blake3": self.witnesses_blake3,
-            "warnings": [*self.duplicates.warnings, *self.outcome.warnings],
+            "warnings": warnings,
+            **hashes,
+            **self.tally.header(),
         }
         with files.create(f"plans/{self.task.fingerprint}/plan.json") as output:
             output.write((json.dumps(header, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _named(codes: npt.NDArray[np.uint32], names: list[str]) -> pa.DictionaryArray:
+    """The column of pools; of many names a block has those that it uses."""
+    if len(names) > MANY_POOLS:
+        used, places = np.unique(codes, return_inverse=True)
+        names, codes = [names[code] for code in used.tolist()], places.astype(np.uint32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.uint16()), pa.array(names, pa.string()))
 
 
 def order_of(doc_ids: pa.Array, seed: int) -> npt.NDArray[np.uint64]:

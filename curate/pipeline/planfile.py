@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from curate.errors import StateError
 from curate.files import hash_file, read_json
 
-FORMAT = 3
+FORMAT = 4
 ROWS_PER_GROUP = 65_536
 WITNESSES = "duplicates.parquet"
 """File of a plan: for every dropped duplicate the document that stays."""
+BUDGET = "budget.json"
+"""File of a plan that says how its budget came about; only where the recipe says more than tokens."""
 
 ROWS_SCHEMA = pa.schema(
     [
@@ -40,7 +42,9 @@ POOLS_SCHEMA = pa.schema(
         pa.field("pool", pa.string(), nullable=False),
         pa.field("num_docs", pa.int64(), nullable=False),
         pa.field("num_tokens", pa.int64(), nullable=False),
+        pa.field("num_unique_docs", pa.int64(), nullable=False),
         pa.field("num_unique_tokens", pa.int64(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
         pa.field("budget_tokens", pa.int64()),
         pa.field("planned_docs", pa.int64(), nullable=False),
         pa.field("planned_tokens", pa.int64(), nullable=False),
@@ -101,6 +105,10 @@ class PlanFile:
         """What the plan was decided from."""
         return str(self.header["fingerprint"])
 
+    def budget(self) -> dict[str, Any] | None:
+        """How the budget came about; None where the recipe says tokens alone."""
+        return read_json(self.path / BUDGET) if self.header["budget_blake3"] else None
+
     def pools(self) -> pa.Table:
         """The table of pools."""
         return pq.read_table(self.path / "pools.parquet")
@@ -158,7 +166,9 @@ class PlanFile:
         """Compare every file of the plan with the header; returns what is wrong."""
         problems = []
         files = [(entry["rows"], entry["rows_blake3"]) for _, entry in self.iter_shards()]
-        for name, expected in [*files, (WITNESSES, self.header["duplicates_blake3"])]:
+        files += [(WITNESSES, self.header["duplicates_blake3"])]
+        files += [(BUDGET, self.header["budget_blake3"])] if self.header["budget_blake3"] else []
+        for name, expected in files:
             path = self.path / name
             if not path.is_file():
                 problems.append(f"{path} is missing")

@@ -7,7 +7,7 @@ resolved artefacts on columns, the plan on everything but the output.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -16,12 +16,13 @@ from curate.dedup.exact import Exact
 from curate.dedup.near import Near
 from curate.dedup.parts import DuplicateParts, NgramOverlap
 from curate.errors import ConfigError
+from curate.files import hash_file
 from curate.filters.entries import parse_filters
 from curate.filters.rules import Rule
 from curate.measure import STAGES, Document, Heuristics, Identity, MinHash, StageModel, Tokens
+from curate.pipeline.plansettings import Plan
 from curate.pipeline.transform import TRANSFORMS, Transform
 from curate.schema import Settings, fingerprint
-from curate.selection.settings import Selection
 from curate.shards import Input
 
 
@@ -32,42 +33,6 @@ class Dedup(Settings):
     """Documents with the same bytes of text; null leaves copies in."""
     minhash: Near | None = None
     """Documents that are nearly the same; `measure` needs `minhash`. Null leaves them in."""
-
-
-class Pools(Settings):
-    """How the corpus is divided into parts with a budget each."""
-
-    by: str | None = None
-    """Column whose values name the pools, such as `source`; null makes one pool, `all`."""
-
-
-class Plan(Settings):
-    """How much is kept of what survives."""
-
-    pools: Pools = Pools()
-    budget: str | int | float | dict[str, str | int | float] | None = None
-    """Tokens: `3B`, `200M`, a fraction of what survives such as 0.5, a table pool -> budget, or null for
-    everything."""
-    select: dict[str, Any] = Field(default={})
-    """How documents are taken: see `curate.selection.select.Selection`, without `budget` and `by`."""
-    order: Literal["input", "shuffle"] = "input"
-    """Delivery order: as read, or a seeded permutation of the whole corpus."""
-
-    _selection: Selection = PrivateAttr(default=Selection())
-
-    @model_validator(mode="after")
-    def _select_is_readable(self) -> "Plan":
-        for key, place in (("budget", "plan.budget"), ("by", "plan.pools.by")):
-            if key in self.select:
-                raise ConfigError(f"plan.select.{key} is written as `{place}`")
-        values = {**self.select, "budget": self.budget, "by": self.pools.by}
-        self._selection = build(Selection, values, at="plan.select")
-        return self
-
-    @property
-    def selection(self) -> Selection:
-        """Pools, budget and method together."""
-        return self._selection
 
 
 class Output(Settings):
@@ -196,7 +161,13 @@ class Recipe(Settings):
         places = {"run": str(self.run_dir.absolute()), "store": str(self.store_dir.absolute())}
         source = self.input.model_copy(update={"paths": paths})
         stages = [_with_absolute_paths(entry) for entry in self.measure]
-        parts = {"input": source, "output": output, "measure": stages, "dedup": self._located_dedup()}
+        parts = {
+            "input": source,
+            "output": output,
+            "measure": stages,
+            "dedup": self._located_dedup(),
+            "plan": self._located_plan(),
+        }
         return self.model_copy(update={**parts, **places})
 
     def _located_dedup(self) -> Dedup:
@@ -206,6 +177,14 @@ class Recipe(Settings):
         index = near.index.model_copy(update={"path": str(Path(near.index.path).absolute())})
         near = near.model_copy(update={"index": index})
         return self.dedup.model_copy(update={"minhash": near})
+
+    def _located_plan(self) -> Plan:
+        allocate = self.plan.allocate
+        if allocate is None:
+            return self.plan
+        paths = {key: getattr(allocate, key) for key in ("evidence", "law")}
+        update = {key: str(Path(path).absolute()) for key, path in paths.items() if path is not None}
+        return self.plan.model_copy(update={"allocate": allocate.model_copy(update=update)})
 
     @property
     def has_secrets(self) -> bool:
@@ -222,12 +201,16 @@ class Recipe(Settings):
         if self.dedup.minhash is not None and self.dedup.minhash.index is not None:
             # What is in the index counts, not where it is, nor what happens to it later.
             parts["dedup"]["minhash"]["index"] = {"mode": self.dedup.minhash.index.mode}
+        for key in ("evidence", "law") if self.plan.allocate is not None else ():
+            # What is in the file counts, not where it is.
+            path = parts["plan"]["allocate"][key]
+            parts["plan"]["allocate"][key] = None if path is None else hash_file(Path(path))
         return {**parts, "filter": [rule.model_dump(mode="json") for rule in self._rules]}
 
     @property
     def repeats_vary(self) -> bool:
         """Whether a document may be delivered more than once."""
-        return False
+        return self.plan.allocate is not None
 
 
 def _with_absolute_paths(entry: str | dict[str, Any]) -> str | dict[str, Any]:

@@ -18,6 +18,8 @@ from curate.errors import ConfigError
 NULL = "__HIVE_DEFAULT_PARTITION__"
 ORDER_BITS = 48
 """Bits of a sort key below the number of the value; the others bound how many values there may be."""
+RANGE_BITS = 12
+"""Leading bits of an order key by which bytes are counted, where keys are not even."""
 MAX_VALUES = 1 << 16
 MAX_NAME = 255
 
@@ -31,13 +33,28 @@ class Split:
     column: str
     bucket_bytes: int
     shuffled: bool
+    """Whether the plan has an order of its own."""
+    is_even: bool = True
+    """Whether the keys of that order are spread evenly in each value: those of a shuffle are, those of a
+    curriculum are not."""
     sizes: dict[str | None, int] = field(default_factory=dict)
     """Bytes of kept text by value."""
     starts: dict[str | None, list[int]] = field(default_factory=dict)
     """In input order, the ordinals with which buckets begin."""
+    ranges: dict[str | None, npt.NDArray[np.int64]] = field(default_factory=dict)
+    """Where keys are not even, bytes by range of them."""
 
-    def add(self, values: pl.Series, num_bytes: npt.NDArray[np.int64], first_ordinal: int) -> None:
-        """Take up a block of rows in key order; `num_bytes` is 0 where nothing is kept."""
+    def add(
+        self,
+        values: pl.Series,
+        num_bytes: npt.NDArray[np.int64],
+        first_ordinal: int,
+        order: Keys | None = None,
+    ) -> None:
+        """Take up a block of rows in key order; `num_bytes` is 0 where nothing is kept.
+
+        `order` is that of the plan, which is asked for where it is not even.
+        """
         texts = as_text(values, self.column)
         for (value,), rows in pl.DataFrame({"value": texts, "row": np.arange(len(texts))}).group_by("value"):
             places = np.sort(rows["row"].to_numpy())
@@ -51,6 +68,10 @@ class Split:
             is_first = np.diff(buckets, prepend=last) > 0
             self.starts.setdefault(value, []).extend((places[is_first] + first_ordinal).tolist())
             self.sizes[value] = int(sums[-1])
+            if self.shuffled and not self.is_even and order is not None:
+                bins = (order[places] >> np.uint64(64 - RANGE_BITS)).astype(np.int64)
+                found = np.bincount(bins, num_bytes[places], 1 << RANGE_BITS).astype(np.int64)
+                self.ranges[value] = self.ranges.get(value, 0) + found
         if len(self.sizes) >= MAX_VALUES:
             raise ConfigError(f"output.split_by has more than {MAX_VALUES - 1} values: {self.column}")
 
@@ -63,13 +84,22 @@ class Split:
         found = []
         for rank, value in enumerate(self.values()):
             base = rank << ORDER_BITS
-            if self.shuffled:
+            if self.shuffled and not self.is_even:
+                inner = self._uneven(value)
+            elif self.shuffled:
                 number = -(-self.sizes[value] // self.bucket_bytes)
                 inner = [(index << ORDER_BITS) // number for index in range(number)]
             else:
                 inner = [0, *self.starts[value][1:]]
             found.append([base + start for start in inner])
         return found
+
+    def _uneven(self, value: str | None) -> list[int]:
+        """Begin a bucket with the range of keys in which the one before is full."""
+        sums = np.cumsum(self.ranges[value])
+        buckets = np.concatenate([[0], (sums[:-1] - 1) // self.bucket_bytes])
+        starts = np.flatnonzero(np.diff(np.maximum(buckets, 0), prepend=-1) > 0)
+        return [int(start) << (ORDER_BITS - RANGE_BITS) for start in starts]
 
     def keys(self, values: pl.Series, order: Keys, ordinals: npt.NDArray[np.int64]) -> Keys:
         """Sort keys of rows: the value, then the order of the plan or the place in the input."""

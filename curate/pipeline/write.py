@@ -132,7 +132,7 @@ def _ordered_work(delivery: Delivery) -> list[Work]:
 def _sorted_work(delivery: Delivery) -> tuple[list[Work], list[int]]:
     """Tasks of a sorted delivery, folder by folder, and the bounds of the buckets."""
     entries = tuple(delivery.session.entries)
-    split = delivery.split
+    split = delivery.split or delivery.passes
     if split is None:
         total = sum(_kept_bytes(delivery, entry) for entry in entries)
         bounds = equal_bounds(max(1, -(-total // BUCKET_BYTES)))
@@ -140,7 +140,9 @@ def _sorted_work(delivery: Delivery) -> tuple[list[Work], list[int]]:
     else:
         starts = split.bounds()
         bounds = [start for one in starts for start in one][1:]
-        names = [folder_of(split.column, value) for value in split.values()]
+        names = [
+            "" if split is delivery.passes else folder_of(split.column, value) for value in split.values()
+        ]
         folders = [(name, len(one)) for name, one in zip(names, starts, strict=True)] or [("", 1)]
     works: list[Work] = []
     first = 0

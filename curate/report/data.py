@@ -59,6 +59,7 @@ def build_report(given: ReportInput) -> Report:
         recipe=given.recipe,
         clusters=list(given.clusters),
         edits=[dict(each) for each in given.edits],
+        budget=None if given.budget is None else dict(given.budget),
     )
 
 

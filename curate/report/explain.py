@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 from curate.errors import ConfigError
 from curate.filters.rules import Rule, evaluate
 from curate.report.drawing import grouped, visible
+from curate.report.taken import SelectionFacts, Value, describe_repeats, describe_selection, number
 from curate.schema import NULL_SUFFIX
 
 NUM_NEAREST = 5
-Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,22 +107,6 @@ class DuplicateFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SelectionFacts:
-    """What selection compared for this document and its pool."""
-
-    method: str
-    key: float | None
-    """Score or sampling key of the document; None where the method has none."""
-    threshold: float | None
-    """Threshold of the pool; a key under it is not taken. None where everything was taken."""
-    seed: int | None
-    budget_tokens: int | None
-    planned_tokens: int | None
-    score: str | None = None
-    """Column or weight that the key was made from."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
     """One rule on this document."""
 
@@ -182,6 +166,8 @@ class Explanation:
     """Whether the rules, evaluated now, give the reasons of the plan."""
     edits: list[EditFacts] = field(default_factory=list)
     """What transforms removed, in the order of the recipe; those that removed nothing are left out."""
+    selection: SelectionFacts | None = None
+    """Of a kept document whose pool has a budget: what it was taken for."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the explanation as plain values."""
@@ -239,6 +225,7 @@ def explain(
         passed=sorted(passed, key=lambda each: math.inf if each.margin is None else each.margin),
         agrees=not readable or now == set(reasons) & codes,
         edits=changed,
+        selection=None if reasons else selection,
     )
 
 
@@ -304,9 +291,11 @@ def render_text(given: Explanation) -> str:
         f"plan      {grouped(given.tokens)} tokens, pool {given.pool}, "
         f"weight {grouped(given.weight)}, repeats {given.repeats}",
     ]
+    if given.kept and given.selection is not None:
+        lines += [f"taken     {line}" for line in describe_repeats(given.selection, given.repeats)]
     lines += [f"edited    {describe_edit(each)}" for each in given.edits]
-    for number, finding in enumerate(given.findings, 1):
-        lines += ["", f"{number}. {finding.reason}", *("   " + line for line in describe(finding))]
+    for place, finding in enumerate(given.findings, 1):
+        lines += ["", f"{place}. {finding.reason}", *("   " + line for line in describe(finding))]
     if given.passed:
         lines += ["", f"rules passed: {len(given.passed)}; nearest to failing:"]
         for each in given.passed[:NUM_NEAREST]:
@@ -357,23 +346,3 @@ def describe_edit(given: EditFacts) -> str:
     parts = "" if given.num_parts is None else f" in {grouped(given.num_parts)} duplicate parts"
     of = "" if given.of_bytes is None else f" of {grouped(given.of_bytes)}"
     return f"{given.transform} removed {grouped(given.num_bytes)}{of} bytes{parts}"
-
-
-def describe_selection(given: SelectionFacts) -> list[str]:
-    """Write what the draw compared."""
-    made = f" of {given.score}" if given.score else ""
-    seed = "" if given.seed is None else f", seed {given.seed}"
-    lines = [f"{given.method}{made}{seed}: key {number(given.key)}, threshold {number(given.threshold)}"]
-    if given.budget_tokens is not None:
-        planned = grouped(given.planned_tokens)
-        lines.append(f"the pool's budget is {grouped(given.budget_tokens)} tokens, planned are {planned}")
-    return lines
-
-
-def number(value: Value) -> str:
-    """Write a measured value: exact integers, floats with six digits, null as null."""
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)

@@ -16,6 +16,7 @@ from curate.errors import DataError
 from curate.files import atomic_file, read_json
 from curate.filters.rules import rule_columns
 from curate.pipeline import OpenRun, Session, dump_recipe
+from curate.pipeline.cells import NULL_TIER
 from curate.pipeline.duplicates import REASONS
 from curate.pipeline.session import Block, PieceEntry
 from curate.pipeline.transform import columns_of
@@ -24,13 +25,13 @@ from curate.report.duplicates import Pair, Place, duplicate_facts, explain_pair,
 from curate.report.explain import (
     EditFacts,
     Explanation,
-    SelectionFacts,
     explain,
     find_rows,
     parse_selector,
 )
 from curate.report.html import render, to_json
 from curate.report.model import Part, ReportInput, Timing
+from curate.report.taken import SelectionFacts
 from curate.schema import TEXT
 from curate.selection.candidates import Scale, candidate_rows
 from curate.shards import read_rows
@@ -76,6 +77,7 @@ def report_input(run: OpenRun) -> ReportInput:
         parts=parts,
         rules=session.recipe.rules,
         pools=run.plan_file.pools(),
+        budget=run.plan_file.budget(),
         timings=_timings(run.path),
         quarantine=dict(quarantine),
         fetch=fetch,
@@ -203,18 +205,31 @@ def _selection_facts(
     select = session.recipe.plan.selection
     pools = {item["pool"]: item for item in run.plan_file.pools().to_pylist()}
     pool = pools.get(row["pool"])
+    tiers = session.recipe.plan.pools.tiers
+    if tiers is not None and NULL_TIER in row["reasons"]:
+        return SelectionFacts.of_tiers(tiers.of)
     if row["doc_id"] is None or pool is None:
+        return None
+    return SelectionFacts(
+        method=select.method,
+        key=_key(run, session, entry, position),
+        threshold=pool["threshold"],
+        seed=select.seed if select.is_drawn() else None,
+        budget_tokens=pool["budget_tokens"],
+        planned_tokens=pool["planned_tokens"],
+        score=select.score or select.weight or ", ".join(each.score for each in select.of) or None,
+        unique_tokens=pool["num_unique_tokens"],
+        can_repeat=session.recipe.repeats_vary,
+    )
+
+
+def _key(run: OpenRun, session: Session, entry: PieceEntry, position: int) -> float | None:
+    """What the document is taken by; None without a score, and in a `mix`, where it depends on the others."""
+    select = session.recipe.plan.selection
+    if select.method == "mix":
         return None
     frame = session.read_columns(entry, ["doc_id", *select.columns()]).slice(position, 1)
     ids = frame["doc_id"].to_arrow().cast(pa.binary(16))
     rows = candidate_rows(select, ids, np.ones(1, bool), frame)
     key = Scale(**run.plan_file.header["scale"]).keys(rows.score, rows.noise)
-    return SelectionFacts(
-        method=select.method,
-        key=None if rows.is_null[0] else float(key[0]),
-        threshold=pool["threshold"],
-        seed=select.seed if select.is_drawn() else None,
-        budget_tokens=pool["budget_tokens"],
-        planned_tokens=pool["planned_tokens"],
-        score=select.score or select.weight,
-    )
+    return None if rows.is_null[0] else float(key[0])

@@ -123,6 +123,8 @@ class ReportInput:
     """Filter rules in recipe order."""
     pools: pa.Table | None = None
     """The plan's pools table."""
+    budget: Mapping[str, Any] | None = None
+    """`budget.json` of the plan; None where there is none."""
     timings: Sequence[Timing] = ()
     quarantine: Mapping[str, int] = field(default_factory=dict)
     """Reason of input -> rows in quarantine."""
@@ -248,3 +250,4 @@ class Report:
     recipe: str
     clusters: list[ClusterView]
     edits: list[dict[str, Any]]
+    budget: dict[str, Any] | None

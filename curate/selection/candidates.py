@@ -1,4 +1,4 @@
-"""Candidates of a selection: pool, score and noise of each surviving row, and the key they make.
+"""Candidates of a selection: score and noise of each surviving row, and the key they make.
 
 Each row is computed from itself alone, so collecting and deciding see the same numbers. Not here: cuts
 (cutter.py).
@@ -27,7 +27,6 @@ class Rows:
     """Survivors of a chunk: where they are, whether they may be taken, and the parts of their keys."""
 
     places: np.ndarray
-    pools: pl.Series
     score: np.ndarray
     noise: np.ndarray
     is_null: np.ndarray
@@ -39,37 +38,34 @@ class Rows:
 def candidate_rows(
     settings: Selection, doc_ids: pa.Array, survived: np.ndarray, columns: pl.DataFrame
 ) -> Rows:
-    """Compute pools and parts of keys of the rows that survived, each row from itself alone."""
+    """Compute parts of keys of the rows that survived, each row from itself alone; not those of a `mix`."""
     missing = [name for name in settings.columns() if name not in columns.columns]
     if missing:
         raise ConfigError(f"plan reads a column that is not there: {missing[0]}")
     places = np.flatnonzero(survived)
     count = len(places)
-    frame = columns[places] if columns.width else columns
-    pools = pl.Series([ALL]).new_from_index(0, count)
-    if settings.by is not None:
-        pools = frame[settings.by].cast(pl.String).fill_null(NO_POOL)
-    score = _values(settings.score, frame, count)
+    frame = columns if not columns.width or count == len(columns) else columns[places]
+    score = values_of(settings.score, frame, count)
     is_null = np.isnan(score)
     is_below = np.zeros(count, dtype=bool)
     if settings.threshold is not None:
         is_below = score < settings.threshold
     if settings.weight is not None:
-        score = log_weights(_values(settings.weight, frame, count))
+        score = log_weights(values_of(settings.weight, frame, count))
         is_null |= np.isnan(score)
     elif settings.method == "uniform":
         score = np.zeros(count)
     noise = np.zeros(count)
-    if settings.is_drawn():
-        ids = doc_ids.take(pa.array(places))
+    if settings.method in ("uniform", "weighted"):
+        ids = doc_ids if count == len(doc_ids) else doc_ids.take(pa.array(places))
         noise = gumbel_keys(ids, noise, temperature=1.0, seed=settings.seed, purpose=PURPOSE)
         is_null |= np.isnan(noise)
     is_below &= ~is_null
-    never = np.isneginf(score) if settings.is_drawn() else np.zeros(count, dtype=bool)
-    return Rows(places, pools, score, noise, is_null, is_below, ~(is_null | is_below | never))
+    never = np.isneginf(score) if settings.method == "weighted" else np.zeros(count, dtype=bool)
+    return Rows(places, score, noise, is_null, is_below, ~(is_null | is_below | never))
 
 
-def _values(sql: str | None, frame: pl.DataFrame, count: int) -> np.ndarray:
+def values_of(sql: str | None, frame: pl.DataFrame, count: int) -> np.ndarray:
     """Values of an expression as doubles, NaN where there is none; zeros without an expression."""
     if sql is None:
         return np.zeros(count)
@@ -104,10 +100,3 @@ def key_of(rank: int) -> float:
     bits = ~rank & (2**64 - 1)
     bits = bits & ~(1 << 63) if bits >> 63 else ~bits & (2**64 - 1)
     return float(np.array(bits, dtype=np.uint64).view(np.float64))
-
-
-def codes_of(pools: pl.Series, codes: dict[str, int]) -> np.ndarray:
-    """The code of the pool of each row."""
-    if len(pools) == 0:
-        return np.empty(0, dtype=np.int64)
-    return pools.replace_strict(codes, return_dtype=pl.Int64).to_numpy()

@@ -46,8 +46,9 @@ class Cut:
 
 @dataclass(slots=True)
 class _Open:
-    """A pool whose cut is not known yet: it lies among the rows whose leading bits are `prefix`."""
+    """A budget whose cut is not known yet: it lies among rows of `pool` whose leading bits are `prefix`."""
 
+    place: int
     pool: int
     remaining: int
     num_docs: int = 0
@@ -56,33 +57,43 @@ class _Open:
     bin_docs: int = 0
     bin_tokens: int = 0
 
+    @property
+    def at(self) -> tuple[int, int]:
+        """Where its cut is looked for; several budgets of a pool may look in one place."""
+        return self.pool, self.prefix
+
 
 def find_cuts(
     chunks: Callable[[], Iterable[Candidates]],
     budgets: Sequence[int | None],
     supplies: Sequence[tuple[int, int]],
     *,
+    pools: Sequence[int] | None = None,
     with_ties: bool = False,
     max_rows: int = 1 << 20,
 ) -> list[Cut]:
-    """Find the cut of each pool.
+    """Find the cut of each budget.
 
     Args:
         chunks: Gives all candidates anew on each call; chunks and their order do not matter.
-        budgets: Tokens per pool; None, and a budget not below the supply, take everything.
+        budgets: Tokens; None, and a budget not below the supply, take everything.
         supplies: Documents and tokens of each pool.
+        pools: The pool of each budget; None is one for each pool, in order.
         with_ties: Take all documents with the key of the last one, instead of those with the least ordinals.
         max_rows: Candidates that are sorted in memory.
     """
     cuts: dict[int, Cut] = {}
     waiting: list[_Open] = []
-    for pool, (budget, (docs, tokens)) in enumerate(zip(budgets, supplies, strict=True)):
+    for place, (budget, pool) in enumerate(
+        zip(budgets, range(len(supplies)) if pools is None else pools, strict=True)
+    ):
+        docs, tokens = supplies[pool]
         if budget is None or budget >= tokens:
-            cuts[pool] = Cut(docs, tokens)
+            cuts[place] = Cut(docs, tokens)
         elif budget <= 0:
-            cuts[pool] = Cut(0, 0)
+            cuts[place] = Cut(0, 0)
         else:
-            waiting.append(_Open(pool, budget))
+            waiting.append(_Open(place, pool, budget))
     end = KEY_BITS if with_ties else ALL_BITS
     bits, width = 0, 16 if len(waiting) << 16 <= _MAX_BINS else 8
     while waiting and bits < end:
@@ -91,18 +102,40 @@ def find_cuts(
         if left <= max_rows:
             break
     if bits == end:
-        cuts.update({pool.pool: _whole_bin(pool, with_ties) for pool in waiting})
+        cuts.update({each.place: _whole_bin(each, with_ties) for each in waiting})
     elif waiting:
-        rows = _gather(chunks(), waiting, bits)
-        cuts.update({pool.pool: _cut(pool, rows, index, with_ties) for index, pool in enumerate(waiting)})
-    return [cuts[pool] for pool in range(len(budgets))]
+        groups = _groups(waiting)
+        rows = _gather(chunks(), groups, bits)
+        cuts.update({each.place: _cut(each, rows, groups[each.at], with_ties) for each in waiting})
+    return [cuts[place] for place in range(len(budgets))]
 
 
-def _matching(chunk: Candidates, waiting: Sequence[_Open], bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `chunk` that begin with the prefix of their pool, and the index of the pool in `waiting`."""
-    size = max(int(chunk.pools.max(initial=0)), *(pool.pool for pool in waiting)) + 1
+Groups = dict[tuple[int, int], int]
+"""Number of each place that cuts are looked for in: a pool and leading bits."""
+
+
+def _groups(waiting: Sequence[_Open]) -> Groups:
+    return {at: number for number, at in enumerate(dict.fromkeys(each.at for each in waiting))}
+
+
+def _layers(groups: Groups) -> list[Groups]:
+    """The groups in layers that have a pool once."""
+    layers: list[Groups] = []
+    seen: dict[int, int] = {}
+    for at, number in groups.items():
+        layer = seen[at[0]] = seen.get(at[0], -1) + 1
+        if layer == len(layers):
+            layers.append({})
+        layers[layer][at] = number
+    return layers
+
+
+def _matching(chunk: Candidates, layer: Groups, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `chunk` that begin with the prefix of their pool, and the number of the group of each."""
+    size = max(int(chunk.pools.max(initial=0)), *(pool for pool, _ in layer)) + 1
     index_of = np.full(size, -1, dtype=np.int64)
-    index_of[[pool.pool for pool in waiting]] = np.arange(len(waiting))
+    index_of[[pool for pool, _ in layer]] = np.arange(len(layer))
+    numbers = np.fromiter(layer.values(), np.int64, len(layer))
     index = index_of[chunk.pools]
     matches = index >= 0
     key_bits, rest = min(bits, KEY_BITS), max(bits - KEY_BITS, 0)
@@ -111,49 +144,56 @@ def _matching(chunk: Candidates, waiting: Sequence[_Open], bits: int) -> tuple[n
         (chunk.ordinals.astype(np.uint64), rest, 0),
     ):
         if num_bits:
-            heads = [(pool.prefix >> shift) & ((1 << num_bits) - 1) for pool in waiting]
+            heads = [(prefix >> shift) & ((1 << num_bits) - 1) for _, prefix in layer]
             head = np.array(heads, dtype=np.uint64)[index]
             matches &= words >> np.uint64(64 - num_bits) == head
     rows = np.flatnonzero(matches)
-    return rows, index[rows]
+    return rows, numbers[index[rows]]
 
 
 def _narrow(chunks: Iterable[Candidates], waiting: Sequence[_Open], bits: int, width: int) -> int:
     """Take all bins before the one in which each budget is reached; returns the rows left in those."""
     num_bins = 1 << width
-    tokens = np.zeros(len(waiting) * num_bins, dtype=np.int64)
+    groups = _groups(waiting)
+    layers = _layers(groups)
+    tokens = np.zeros(len(groups) * num_bins, dtype=np.int64)
     docs = np.zeros_like(tokens)
     shift, mask = np.uint64(64 - width - bits % KEY_BITS), np.uint64(num_bins - 1)
     for chunk in _sliced(chunks):
-        rows, index = _matching(chunk, waiting, bits)
         words = chunk.ranks if bits < KEY_BITS else chunk.ordinals.astype(np.uint64)
-        bins = (words[rows] >> shift & mask).astype(np.int64) + index * num_bins
-        tokens += np.bincount(bins, chunk.tokens[rows], len(tokens)).astype(np.int64)
-        docs += np.bincount(bins, minlength=len(docs))
-    left = 0
-    for place, pool in enumerate(waiting):
-        mine = slice(place * num_bins, (place + 1) * num_bins)
+        for layer in layers:
+            rows, number = _matching(chunk, layer, bits)
+            bins = (words[rows] >> shift & mask).astype(np.int64) + number * num_bins
+            tokens += np.bincount(bins, chunk.tokens[rows], len(tokens)).astype(np.int64)
+            docs += np.bincount(bins, minlength=len(docs))
+    left: dict[tuple[int, int], int] = {}
+    for each in waiting:
+        first = groups[each.at] * num_bins
+        mine = slice(first, first + num_bins)
         sums = np.cumsum(tokens[mine])
-        found = int(np.searchsorted(sums, pool.remaining))
+        found = int(np.searchsorted(sums, each.remaining))
         before = int(sums[found]) - int(tokens[mine][found])
-        pool.num_docs += int(docs[mine][:found].sum())
-        pool.num_tokens += before
-        pool.remaining -= before
-        pool.prefix = pool.prefix << width | found
-        pool.bin_docs, pool.bin_tokens = int(docs[mine][found]), int(tokens[mine][found])
-        left += pool.bin_docs
-    return left
+        each.num_docs += int(docs[mine][:found].sum())
+        each.num_tokens += before
+        each.remaining -= before
+        each.prefix = each.prefix << width | found
+        each.bin_docs, each.bin_tokens = int(docs[mine][found]), int(tokens[mine][found])
+        left[each.at] = each.bin_docs
+    return sum(left.values())
 
 
-def _gather(chunks: Iterable[Candidates], waiting: Sequence[_Open], bits: int) -> Candidates:
-    """The rows among which the cuts lie, sorted by index in `waiting`, rank and ordinal."""
+def _gather(chunks: Iterable[Candidates], groups: Groups, bits: int) -> Candidates:
+    """The rows among which the cuts lie, sorted by group, rank and ordinal."""
     parts = []
     for chunk in chunks:
-        rows, index = _matching(chunk, waiting, bits)
-        parts.append((index, chunk.ranks[rows], chunk.ordinals[rows], chunk.tokens[rows].astype(np.int64)))
-    index, ranks, ordinals, tokens = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.lexsort((ordinals, ranks, index))
-    return Candidates(index[order], ranks[order], ordinals[order], tokens[order])
+        for layer in _layers(groups):
+            rows, number = _matching(chunk, layer, bits)
+            parts.append(
+                (number, chunk.ranks[rows], chunk.ordinals[rows], chunk.tokens[rows].astype(np.int64))
+            )
+    number, ranks, ordinals, tokens = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.lexsort((ordinals, ranks, number))
+    return Candidates(number[order], ranks[order], ordinals[order], tokens[order])
 
 
 def _whole_bin(pool: _Open, with_ties: bool) -> Cut:
@@ -164,8 +204,8 @@ def _whole_bin(pool: _Open, with_ties: bool) -> Cut:
     return Cut(docs, tokens, pool.prefix >> KEY_BITS, pool.prefix & ((1 << KEY_BITS) - 1))
 
 
-def _cut(pool: _Open, rows: Candidates, index: int, with_ties: bool) -> Cut:
-    start, stop = np.searchsorted(rows.pools, [index, index + 1])
+def _cut(pool: _Open, rows: Candidates, number: int, with_ties: bool) -> Cut:
+    start, stop = np.searchsorted(rows.pools, [number, number + 1])
     ranks, tokens = rows.ranks[start:stop], rows.tokens[start:stop]
     last = int(np.searchsorted(np.cumsum(tokens), pool.remaining))
     ordinal = int(rows.ordinals[start + last])

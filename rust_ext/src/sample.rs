@@ -6,8 +6,11 @@
 //!
 //! Successive draws without replacement with probabilities in proportion to exp(score / temperature) are the largest
 //! keys score / temperature + Gumbel noise, noise = -ln(-ln u). Cost: about 0.1 us a document.
+//!
+//! The content of a pool is the sum modulo 2^128 of its documents, each as the first 128 bits, little-endian, of
+//! BLAKE3(id, 0 as 8 bytes, "pool"): it depends on no order, and disjoint pools add up.
 
-use arrow_array::{Array, FixedSizeBinaryArray, Float64Array, UInt64Array};
+use arrow_array::{Array, FixedSizeBinaryArray, Float64Array, UInt32Array, UInt64Array};
 
 use crate::error::{Error, Result};
 use crate::hash::ID_BYTES;
@@ -39,14 +42,17 @@ impl Source {
         Ok(Self { block })
     }
 
-    /// The number of one document, strictly between 0 and 1.
-    pub fn uniform(&mut self, id: &[u8]) -> f64 {
+    fn hash(&mut self, id: &[u8]) -> blake3::Hash {
         for (to, from) in self.block.iter_mut().zip(id.iter().take(ID_BYTES)) {
             *to = *from;
         }
-        let hash = blake3::hash(&self.block);
+        blake3::hash(&self.block)
+    }
+
+    /// The number of one document, strictly between 0 and 1.
+    pub fn uniform(&mut self, id: &[u8]) -> f64 {
         let mut bytes = [0; 8];
-        bytes.copy_from_slice(&hash.as_bytes()[..8]);
+        bytes.copy_from_slice(&self.hash(id).as_bytes()[..8]);
         const SCALE: f64 = 1.0 / (1_u64 << 52) as f64;
         ((u64::from_le_bytes(bytes) >> 12) as f64 + 0.5) * SCALE
     }
@@ -100,6 +106,41 @@ pub fn gumbel_keys(
         .collect())
 }
 
+/// The sum of the documents of each of `num_pools` pools, as 16 little-endian bytes; null ids count nothing.
+///
+/// # Errors
+/// `Error::Data` for ids that are not of 16 bytes, arrays of different lengths, and a pool that is not below `num_pools`.
+pub fn content_sums(
+    ids: &FixedSizeBinaryArray,
+    pools: &UInt32Array,
+    num_pools: usize,
+) -> Result<FixedSizeBinaryArray> {
+    let mut source = Source::new(0, "pool")?;
+    check_ids(ids)?;
+    if ids.len() != pools.len() {
+        return Err(Error::Data(format!(
+            "ids and pools differ in length: {} and {}",
+            ids.len(),
+            pools.len()
+        )));
+    }
+    let mut sums = vec![0_u128; num_pools];
+    for (id, pool) in ids.iter().zip(pools.iter()) {
+        let (Some(id), Some(pool)) = (id, pool) else { continue };
+        let Some(sum) = sums.get_mut(pool as usize) else {
+            return Err(Error::Data(format!("a pool is not below {num_pools}: {pool}")));
+        };
+        let mut bytes = [0; ID_BYTES];
+        bytes.copy_from_slice(&source.hash(id).as_bytes()[..ID_BYTES]);
+        *sum = sum.wrapping_add(u128::from_le_bytes(bytes));
+    }
+    let values: Vec<[u8; ID_BYTES]> = sums.iter().map(|sum| sum.to_le_bytes()).collect();
+    if values.is_empty() {
+        return Ok(FixedSizeBinaryArray::new(ID_BYTES as i32, arrow_buffer::Buffer::default(), None));
+    }
+    FixedSizeBinaryArray::try_from_iter(values.iter()).map_err(|error| Error::Data(error.to_string()))
+}
+
 /// Natural logarithms of weights, minus infinity for 0; null where a weight is null, NaN, negative or infinite.
 #[must_use]
 pub fn log_weights(weights: &Float64Array) -> Float64Array {
@@ -147,6 +188,17 @@ mod tests {
             |seed, purpose, id: u8| Source::new(seed, purpose).unwrap().uniform(&crate::hash::id(&[id]));
         let base = one(1, "a", 1);
         assert!(base != one(2, "a", 1) && base != one(1, "b", 1) && base != one(1, "a", 2));
+    }
+
+    #[test]
+    fn contents_add_up_in_any_order() {
+        let pools = UInt32Array::from(vec![0, 1, 0]);
+        let found = content_sums(&ids(3), &pools, 2).unwrap();
+        let whole = content_sums(&ids(3), &UInt32Array::from(vec![0, 0, 0]), 1).unwrap();
+        let number = |bytes: &[u8]| u128::from_le_bytes(bytes.try_into().unwrap());
+        assert_eq!(number(found.value(0)).wrapping_add(number(found.value(1))), number(whole.value(0)));
+        assert!(content_sums(&ids(3), &pools, 1).is_err() && content_sums(&ids(2), &pools, 2).is_err());
+        assert_eq!(content_sums(&ids(0), &UInt32Array::from(Vec::<u32>::new()), 0).unwrap().len(), 0);
     }
 
     #[test]

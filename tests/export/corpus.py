@@ -65,15 +65,16 @@ def make_run(
     by: str | None = "source",
     max_rows: int = 150,
     num_copies: int = 1,
+    **plan: Any,
 ) -> OpenRun:
-    """A planned run over the sample in `folder`."""
+    """A planned run over the sample in `folder`; `plan` are keys of that section."""
     if not (folder / "shards").exists():
         make_corpus(folder / "shards", num_copies=num_copies, max_rows=max_rows)
     recipe = {
         "name": "test",
         "input": {"paths": f"{folder}/shards/*.parquet"},
         "measure": ["tokens"],
-        "plan": {"pools": {"by": by}, "budget": "0.6", "order": order},
+        "plan": {"pools": {"by": by}, "budget": "0.6", "order": order, **plan},
         "run": str(folder / "run"),
         "store": str(folder / "store"),
     }

@@ -55,6 +55,27 @@ def test_megatron_files_hold_each_pool_in_the_plans_order(
     check_megatron(shaped, tmp_path / "out", tokenizer, in_order(planned(shaped)))
 
 
+@pytest.mark.parametrize("direction", ["high_to_low", "folding"])
+def test_repeats_of_a_budget_follow_the_curriculum_in_every_pass(
+    tokenizer: Path, tmp_path: Path, direction: str
+) -> None:
+    run = make_run(
+        tmp_path,
+        max_rows=60,
+        pools={"tiers": {"of": "document.num_chars", "quantiles": [0.3, 0.6]}},
+        budget=None,
+        allocate={"upsample": {"q0-30": 2.5, "q60-100": 0.4}},
+        order={"curriculum": direction, "of": "document.num_chars"},
+    )
+    expected = in_order(planned(run))
+    assert {pool: max(doc.repeats for doc in docs) for pool, docs in expected.items()} == {
+        "q0-30": 3,
+        "q30-60": 1,
+        "q60-100": 1,
+    }
+    check_megatron(run, tmp_path / "out", tokenizer, expected)
+
+
 def test_repeated_documents_are_written_pass_by_pass(
     repeated: OpenRun, tokenizer: Path, tmp_path: Path
 ) -> None:

@@ -118,3 +118,66 @@ def _value(doc: Mapping, settings: Mapping) -> tuple[str, float]:
     if method == "weighted" and value == -math.inf:
         return "plan.not_sampled", math.nan
     return "may", value
+
+
+def content(doc_ids: Sequence[bytes]) -> str:
+    """The content of a pool: the sum of the hashes of its documents, modulo 2^128."""
+    total = 0
+    for doc_id in doc_ids:
+        digest = bytes.fromhex(_rust.blake3_hex(doc_id + bytes(8) + b"pool"))
+        total += int.from_bytes(digest[:16], "little")
+    return f"{total % 2**128:032x}"
+
+
+def repeats(docs: Sequence[Mapping], settings: Mapping, budgets: Mapping[str, int]) -> list[int]:
+    """How often each document is taken where a budget may be above what a pool has."""
+    may = [fate == "kept" for fate in select(docs, settings, None)]
+    out, rests = [0] * len(docs), {}
+    for name, budget in budgets.items():
+        supply = sum(
+            doc["tokens"] for doc, is_one in zip(docs, may, strict=True) if is_one and doc["pool"] == name
+        )
+        whole, rests[name] = divmod(budget, supply) if supply else (0, budget)
+        for i, doc in enumerate(docs):
+            out[i] += whole * (may[i] and doc["pool"] == name)
+    for i, fate in enumerate(select(docs, settings, rests)):
+        out[i] += fate == "kept"
+    return out
+
+
+def mix(docs: Sequence[Mapping], settings: Mapping, budget: int) -> list[str]:
+    """What becomes of each document where every criterion goes down a list of its own."""
+    temperature, drawn = settings["temperature"] or 1.0, settings["temperature"] > 0
+    reached: dict[int, float] = {}
+    for number, criterion in enumerate(settings["of"]):
+        name = criterion["score"].removeprefix("q.")
+        scores = {
+            i: float(doc[name])
+            for i, doc in enumerate(docs)
+            if doc["survived"] and doc[name] is not None and not math.isnan(doc[name])
+        }
+        if drawn:
+            scores = {i: score for i, score in scores.items() if score > -math.inf}
+        if settings["normalize"] == "zscore":
+            scores = dict(zip(scores, zscores(list(scores.values())), strict=True))
+        keys = {i: score / temperature for i, score in scores.items()}
+        if drawn:
+            keys = {
+                i: key + gumbel(docs[i]["doc_id"], 42, f"plan.sample.{number}") for i, key in keys.items()
+            }
+        before: dict[str, int] = {}
+        for i in sorted(keys, key=lambda i: (-keys[i], i)):
+            tokens = before.setdefault(docs[i]["pool"], 0)
+            reached[i] = min(reached.get(i, math.inf), tokens / criterion["share"])
+            before[docs[i]["pool"]] = tokens + docs[i]["tokens"]
+    fate = ["plan.null_score" if doc["survived"] else "gone" for doc in docs]
+    pools: dict[str, list[int]] = {doc["pool"]: [] for doc in docs if doc["survived"]}
+    for i in sorted(reached):
+        pools[docs[i]["pool"]].append(i)
+    parts = shares(budget, {name: sum(docs[i]["tokens"] for i in mine) for name, mine in pools.items()})
+    for name, mine in pools.items():
+        kept = take([-reached[i] for i in mine], [docs[i]["tokens"] for i in mine], parts[name])
+        for position, i in enumerate(mine):
+            left = "plan.not_sampled" if drawn else "plan.over_budget"
+            fate[i] = "kept" if position in kept else left
+    return fate

@@ -39,12 +39,16 @@ def finished(doc: dict) -> dict:
     }
 
 
+NAMES = ["web", "books", "(none)"]
+
+
 def columns(docs: list[dict]) -> dict:
-    pools = [None if doc["pool"] == "(none)" else doc["pool"] for doc in docs]
-    data = {"source": pools, "q.score": [d["score"] for d in docs], "q.weight": [d["weight"] for d in docs]}
-    schema = {"source": pl.String, "q.score": pl.Float64, "q.weight": pl.Float64}
+    data = {name: [doc.get(name[2:]) for doc in docs] for name in ("q.score", "q.weight", "q.other")}
+    schema = {"source": pl.String} | dict.fromkeys(data, pl.Float64)
+    data["source"] = [doc["pool"] for doc in docs]
     return {
         "doc_ids": pa.array([doc["doc_id"] for doc in docs], pa.binary(16)),
+        "pools": np.array([NAMES.index(doc["pool"]) for doc in docs], dtype=np.uint32),
         "survived": np.array([doc["survived"] for doc in docs], dtype=bool),
         "columns": pl.DataFrame(data, schema=schema),
     }
@@ -58,6 +62,7 @@ def run(
     size: int = 7,
     memory: int = 1 << 20,
     backward: bool = False,
+    budgets: dict[str, int] | None = None,
 ) -> Outcome:
     firsts = list(range(0, len(docs), size))
     with Selector(selection, scratch=scratch, memory_bytes=memory) as selector:
@@ -65,8 +70,8 @@ def run(
             part = docs[first : first + size]
             tokens = np.array([doc["tokens"] for doc in part], dtype=np.uint32)
             selector.add(first, tokens=tokens, **columns(part))
-        outcome = selector.finish()
-    assert list(scratch.iterdir()) == []
+        outcome = selector.finish(NAMES, budgets=budgets)
+    assert selection.method == "mix" or list(scratch.iterdir()) == []
     return outcome
 
 
@@ -74,10 +79,11 @@ def fates(outcome: Outcome, docs: list[dict], size: int = 11) -> list[str]:
     out = []
     for first in range(0, len(docs), size):
         part = docs[first : first + size]
-        masks = outcome.decide(first, **columns(part))
+        decision = outcome.decide(first, **columns(part))
         for row, doc in enumerate(part):
-            reasons = [reason for reason, mask in masks if mask[row]]
+            reasons = [reason for reason, mask in decision.reasons if mask[row]]
             assert len(reasons) <= doc["survived"]
+            assert (decision.repeats[row] > 0) == (doc["survived"] and not reasons)
             out.append(reasons[0] if reasons else "kept" if doc["survived"] else "gone")
     return out
 
@@ -143,13 +149,13 @@ def docs_of(scores: list, tokens: int = 1, pool: str = "web") -> list[dict]:
     return [finished(base | {"text": i, "score": score}) for i, score in enumerate(scores)]
 
 
-def test_one_pool_without_by_and_no_budget_keeps_everything(tmp_path):
+def test_no_budget_keeps_everything(tmp_path):
     docs = docs_of([0.1, None, 0.3])
-    outcome = run(Selection(method="top", score="q.score", by=None), docs, tmp_path)
+    outcome = run(Selection(method="top", score="q.score"), docs, tmp_path)
     assert fates(outcome, docs) == ["kept", "plan.null_score", "kept"]
     (report,) = outcome.pools
     assert (report.pool, report.num_docs, report.budget_tokens, report.threshold, report.short_by) == (
-        "all",
+        "web",
         2,
         None,
         None,
@@ -181,7 +187,7 @@ def test_the_crossing_document_is_included_and_zero_takes_nothing(tmp_path):
 
 def test_a_score_may_be_an_expression_and_reads_its_columns(tmp_path):
     selection = Selection(method="top", score="-q.score + 0 * q.weight", budget=1)
-    assert selection.columns() == ("q.score", "q.weight", "source")
+    assert selection.columns() == ("q.score", "q.weight")
     docs = docs_of([0.5, -1.0, 0.7])
     assert fates(run(selection, docs, tmp_path), docs) == ["plan.over_budget", "kept", "plan.over_budget"]
 
@@ -225,7 +231,13 @@ REFUSED = [
     ({"method": "top", "score": "avg(a)"}, "not a function of one row"),
     ({"budget": "3 billion"}, "a budget looks like"),
     ({"budget": {"web": -1}}, "not below 0"),
-    ({"temperature": 0}, "greater than 0"),
+    ({"temperature": 0}, "0 is for the method mix"),
+    ({"temperature": -1}, "greater than or equal to 0"),
+    ({"method": "mix"}, "needs scores"),
+    ({"method": "mix", "of": [{"score": "a", "share": 0.5}]}, "add up to 1, these to: 0.5"),
+    ({"method": "mix", "of": [{"score": "a", "share": 1}], "score": "b"}, "has its scores under `of`"),
+    ({"method": "mix", "of": [{"score": "a", "share": 0}]}, "greater than 0"),
+    ({"method": "top", "score": "a", "of": [{"score": "a", "share": 1}]}, "of is for the method mix"),
     ({"seed": -1}, "greater than or equal to 0"),
     ({"method": "best"}, "Input should be"),
 ]
@@ -243,7 +255,6 @@ def test_settings_without_sense_are_refused(chosen, message):
         ({"score": "nope"}, "plan reads a column that is not there: nope"),
         ({"score": "source"}, "a score or weight is a number"),
         ({"score": "1 + 1"}, "reads at least one column"),
-        ({"score": "q.score", "by": "nope"}, "plan reads a column that is not there: nope"),
     ],
 )
 def test_columns_that_do_not_fit_are_errors(tmp_path, chosen, message):
@@ -256,3 +267,83 @@ def test_a_table_that_leaves_out_a_pool_is_an_error_and_leaves_no_scratch(tmp_pa
         run(Selection(budget={"books": "1B"}), docs_of([1.0]), tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert parse_budget("1B") == 10**9
+
+
+BUDGETS = st.fixed_dictionaries({name: st.integers(0, 120) for name in NAMES})
+
+
+@pytest.mark.parametrize("chosen", SETTINGS, ids=str)
+@given(docs=DOCS, budgets=BUDGETS, size=st.integers(1, 31))
+@settings(max_examples=40)
+def test_a_budget_above_the_supply_repeats_documents_as_the_twin_says(
+    tmp_path_factory, chosen, docs, budgets, size
+):
+    selection = Selection(**chosen, budget=1 if chosen["method"] == "threshold" else None)
+    outcome = run(selection, docs, tmp_path_factory.mktemp("s"), size=size, budgets=budgets)
+    found = outcome.decide(0, **columns(docs)).repeats.tolist()
+    assert found == twin.repeats(docs, chosen, budgets)
+    for report in outcome.pools:
+        mine = [(n, d["tokens"]) for n, d in zip(found, docs, strict=True) if d["pool"] == report.pool and n]
+        planned = (len(mine), sum(n * tokens for n, tokens in mine))
+        assert (report.planned_docs, report.planned_tokens) == planned
+        if report.num_tokens and chosen["method"] != "threshold":
+            assert report.budget_tokens <= report.planned_tokens
+            assert report.planned_tokens < report.budget_tokens + max((t for _, t in mine), default=1)
+
+
+def test_repeats_beyond_what_the_plan_holds_are_an_error_that_names_the_pool(tmp_path):
+    docs = docs_of([1.0])
+    with pytest.raises(ConfigError, match=r"pool web has 1 tokens and a budget of 65535: .* 65535 times"):
+        run(Selection(), docs, tmp_path, budgets={"web": 65535})
+    outcome = run(Selection(), docs, tmp_path, budgets={"web": 65534})
+    assert outcome.decide(0, **columns(docs)).repeats.tolist() == [65534]
+
+
+MIXED = st.fixed_dictionaries({"score": SCORES, "other": SCORES})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("normalize", ["none", "zscore"])
+@given(
+    docs=DOCS,
+    data=st.data(),
+    budget=st.sampled_from([1, 5, 20, 60, 1000]),
+    size=st.integers(1, 31),
+    memory=st.sampled_from([1, 1 << 20]),
+    backward=st.booleans(),
+)
+@settings(max_examples=40)
+def test_a_mix_takes_from_each_list_as_the_twin_does(  # over: what may not show
+    tmp_path_factory, temperature, normalize, docs, data, budget, size, memory, backward
+):
+    docs = [doc | {"other": data.draw(SCORES)} for doc in docs]
+    of = [{"score": "q.score", "share": 0.25}, {"score": "q.other", "share": 0.75}]
+    chosen = {"method": "mix", "of": of, "temperature": temperature, "normalize": normalize}
+    outcome = run(
+        Selection(**chosen, budget=budget),
+        docs,
+        tmp_path_factory.mktemp("s"),
+        size=size,
+        memory=memory,
+        backward=backward,
+    )
+    assert fates(outcome, docs) == twin.mix(docs, chosen, budget)
+    outcome.close()
+
+
+def test_a_mix_holds_the_share_of_each_list(tmp_path):
+    docs = [doc | {"other": -doc["score"]} for doc in docs_of([float(i) for i in range(100)])]
+    of = [{"score": "q.score", "share": 0.25}, {"score": "q.other", "share": 0.75}]
+    outcome = run(Selection(method="mix", of=of, temperature=0, budget=40), docs, tmp_path)
+    kept = [i for i, fate in enumerate(fates(outcome, docs)) if fate == "kept"]
+    assert kept == [*range(30), *range(90, 100)]
+    outcome.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(docs=DOCS, size=st.integers(1, 31), backward=st.booleans())
+def test_the_content_of_a_pool_is_the_sum_of_its_documents(tmp_path_factory, docs, size, backward):
+    outcome = run(Selection(), docs, tmp_path_factory.mktemp("s"), size=size, backward=backward)
+    for report in outcome.pools:
+        mine = [d["doc_id"] for d in docs if d["survived"] and d["pool"] == report.pool]
+        assert report.content == twin.content(mine)

@@ -197,6 +197,18 @@ fn gumbel_keys(
     leave(py, || sample::gumbel_keys(&ids, &scores, temperature, seed, purpose)).map(wrap)
 }
 
+/// The content of each pool. See `sample::content_sums`.
+#[pyfunction]
+fn content_sums(
+    py: Python<'_>,
+    ids: PyArrowType<ArrayData>,
+    pools: PyArrowType<ArrayData>,
+    num_pools: usize,
+) -> PyResult<PyArrowType<ArrayData>> {
+    let (ids, pools) = (downcast(py, "ids", ids)?, downcast(py, "pools", pools)?);
+    leave(py, || sample::content_sums(&ids, &pools, num_pools)).map(wrap)
+}
+
 /// Natural logarithms of weights. See `sample::log_weights`.
 #[pyfunction]
 fn log_weights(py: Python<'_>, weights: PyArrowType<ArrayData>) -> PyResult<PyArrowType<ArrayData>> {
@@ -360,7 +372,7 @@ mod _rust {
     #[pymodule_export]
     use super::{
         FastTextTrainer, Hasher, PartFilter, apply_edits, band_keys, blake3_hex, bloom_bytes, c4_edits,
-        compose_edits, count_sentences, describe_model, gumbel_keys, hash_file, hash_uniform,
+        compose_edits, content_sums, count_sentences, describe_model, gumbel_keys, hash_file, hash_uniform,
         is_native_tokenizer, log_weights, measure_texts, measure_words, order_keys, part_edits, part_hashes,
         signature_similarity, split_words,
     };
