@@ -1,5 +1,6 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
+mod lanes;
 mod near;
 mod tokens;
 mod verify;
@@ -348,6 +349,8 @@ impl PartFilter {
 mod _rust {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::lanes::{LaneFiller, describe_batch};
     #[pymodule_export]
     use super::near::{Candidates, Clusters, choose_keepers};
     #[pymodule_export]
