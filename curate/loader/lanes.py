@@ -101,9 +101,7 @@ class Lanes:
 
     def _stream(self, lane: int, pool: int) -> Stream:
         in_place = self._constants.packing == "split"
-        return Stream(
-            self._orders[pool], self.first + lane, self._reader, self._chunks, in_place=in_place
-        )
+        return Stream(self._orders[pool], self.first + lane, self._reader, self._chunks, in_place=in_place)
 
     def _delta(self, moved: Moved) -> Delta:
         """What the step changed."""

@@ -2,11 +2,11 @@
 
 The blocks of a pool are permuted anew in every pass over it, by a Feistel network over their numbers (Black
 and Rogaway 2002: cycle walking), so a permutation of any size needs no memory. All passes one after another
-are one endless sequence of blocks; a lane owns every L-th of it, so lanes never share a document. If it has an
-end, its remainder is dealt by documents (dealing.py), so lanes are done with a pool at about the same time,
-however small it is. Some consecutive blocks of a lane are a window, in which documents are sorted by a hash. A
-pass serves the documents that are repeated more often than there were
-passes before it in the epoch, so copies of a document lie far apart.
+are one endless sequence of blocks; a lane owns every L-th of it, so lanes never share a document. If it has
+an end, its remainder is dealt by documents (dealing.py), so lanes are done with a pool at about the same
+time, however small it is. Some consecutive blocks of a lane are a window, in which documents are sorted by a
+hash. A pass serves the documents that are repeated more often than there were passes before it in the epoch,
+so copies of a document lie far apart.
 
 Cost: about 50 us for a window of a thousand documents. Not here: tokens, weights, which pool is next.
 """

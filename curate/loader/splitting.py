@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate import _rust
+from curate.loader.lane import MAX_EMPTY
 from curate.loader.order import Ints
 from curate.loader.settings import Constants
 from curate.loader.state import Floats, LaneArrays
@@ -45,7 +46,7 @@ class Split:
         """`stream_of` gives the stream of a lane, from 0 here, and a pool."""
         self._stream_of, self._streams = stream_of, dict[tuple[int, int], Stream]()
         num_lanes, num_pools = arrays.done.shape
-        shape = (num_lanes, num_pools, constants.rows, constants.seq_len, constants.pad_id)
+        shape = (num_lanes, num_pools, constants.rows, constants.seq_len, constants.pad_id, MAX_EMPTY)
         done = np.ascontiguousarray(arrays.done).view(np.uint8)
         self._core = _rust.LaneFiller(shape, arrays.cursor, arrays.served, done)
 

@@ -76,7 +76,10 @@ def test_little_is_left_where_all_lanes_stop():
     """2.2 million tokens on 16 lanes, in three pools: 19 % were left when whole blocks were dealt."""
     rng = np.random.default_rng(1)
     index = FakeIndex(
-        {name: np.maximum(1, rng.exponential(400, num)).astype(int) for name, num in (("a", 3000), ("b", 1800), ("c", 700))},
+        {
+            name: np.maximum(1, rng.exponential(400, num)).astype(int)
+            for name, num in (("a", 3000), ("b", 1800), ("c", 700))
+        },
         block_docs=19,
     )
     data = Data(corpus(index, global_batch=16, seq_len=512, end="stop"), make_mixer("natural"), World(0, 1))

@@ -29,7 +29,10 @@ pub struct Tensors<'a> {
 /// A span does not follow the one before it, or is not within a row.
 pub fn describe(tokens: &[i32], seq_len: usize, spans: &[i64], out: Tensors<'_>) -> Result<()> {
     let num = tokens.len();
-    if out.ids.len() != num || out.labels.len() != num || out.positions.len() != num || out.sources.len() != num
+    if out.ids.len() != num
+        || out.labels.len() != num
+        || out.positions.len() != num
+        || out.sources.len() != num
     {
         return Err(Error::Data(format!("tensors are not of {num} tokens")));
     }

@@ -14,8 +14,6 @@ pub use describe::{Tensors, describe};
 
 use crate::error::{Error, Result};
 
-/// Documents without any token that a lane skips for one piece.
-const MAX_EMPTY: u64 = 1_000_000;
 /// Numbers of a span: row, start, length, pool, document, offset in the document.
 const SPAN: usize = 6;
 /// Numbers of a changed place: lane, pool, window, item, offset, tokens, documents, whether it is done.
@@ -57,6 +55,8 @@ pub struct Shape {
     pub seq_len: usize,
     /// Token where there is nothing.
     pub pad: i32,
+    /// Documents without any token that a lane skips for one piece.
+    pub max_empty: u64,
 }
 
 /// A pool whose next documents a lane needs before it can go on.
@@ -277,7 +277,7 @@ impl Lanes {
         }
         self.at += num_tokens as usize;
         self.num_empty = if num_tokens > 0 { 0 } else { self.num_empty + 1 };
-        if self.num_empty > MAX_EMPTY {
+        if self.num_empty > self.shape.max_empty {
             return Err(Error::Data(format!(
                 "{} documents without a token, one after another, the last of pool {pool}; \
                  give the tokenizer a token that ends documents (eos=), or drop empty documents",
@@ -346,9 +346,8 @@ mod tests {
     }
 
     fn lanes(pools: usize, rows: usize, seq_len: usize) -> Lanes {
-        let shape = Shape { lanes: 1, pools, rows, seq_len, pad: -7 };
-        let mut made =
-            Lanes::new(shape, &vec![0; pools * 3], &vec![0; pools * 2], &vec![0; pools]).unwrap();
+        let shape = Shape { lanes: 1, pools, rows, seq_len, pad: -7, max_empty: 2 };
+        let mut made = Lanes::new(shape, &vec![0; pools * 3], &vec![0; pools * 2], &vec![0; pools]).unwrap();
         let weights = vec![1.0 / pools as f64; pools];
         made.reweigh(&weights, &vec![0.0; pools], &[0.0]).unwrap();
         made
@@ -403,7 +402,7 @@ mod tests {
 
     #[test]
     fn wrong_tables_and_places_are_errors() {
-        let shape = Shape { lanes: 1, pools: 1, rows: 1, seq_len: 1, pad: 0 };
+        let shape = Shape { lanes: 1, pools: 1, rows: 1, seq_len: 1, pad: 0, max_empty: 2 };
         assert!(Lanes::new(shape, &[0; 2], &[0; 2], &[0]).is_err());
         let short = vec![Stored::Short(UInt16Array::from(vec![1, 2]))];
         assert!(Chunk::new(0, 0, short.clone(), Vec::new(), vec![1], vec![2], vec![0]).is_err());
@@ -415,5 +414,8 @@ mod tests {
         cursor.reweigh(&[1.0], &[0.0], &[0.0]).unwrap();
         cursor.supply(0, 0, chunk(0, &[5], 0)).unwrap();
         assert!(cursor.fill().unwrap_err().to_string().contains("has 5 tokens, 9 were served"));
+        let mut empty = lanes(1, 1, 1);
+        empty.supply(0, 0, chunk(0, &[0; 9], 0)).unwrap();
+        assert!(empty.fill().unwrap_err().to_string().contains("3 documents without a token"));
     }
 }

@@ -25,13 +25,13 @@ impl LaneFiller {
     #[new]
     fn new(
         py: Python<'_>,
-        shape: (usize, usize, usize, usize, i32),
+        shape: (usize, usize, usize, usize, i32, u64),
         cursor: PyBuffer<i64>,
         served: PyBuffer<i64>,
         done: PyBuffer<u8>,
     ) -> PyResult<Self> {
-        let (lanes, pools, rows, seq_len, pad) = shape;
-        let shape = Shape { lanes, pools, rows, seq_len, pad };
+        let (lanes, pools, rows, seq_len, pad, max_empty) = shape;
+        let shape = Shape { lanes, pools, rows, seq_len, pad, max_empty };
         let made = Lanes::new(shape, &cursor.to_vec(py)?, &served.to_vec(py)?, &done.to_vec(py)?);
         made.map(|lanes| Self(Mutex::new(lanes))).map_err(|error| raise(py, &error))
     }
@@ -141,11 +141,8 @@ pub fn describe_batch(
     describe(&tokens, seq_len, &spans, tensors).map_err(|error| raise(py, &error))
 }
 
-fn cells<'a, T: Element>(
-    py: Python<'a>,
-    buffer: &'a PyBuffer<T>,
-) -> PyResult<&'a [std::cell::Cell<T>]> {
-    buffer.as_mut_slice(py).ok_or_else(|| {
-        raise(py, &Error::Data("a tensor is not one writable piece of memory".to_owned()))
-    })
+fn cells<'a, T: Element>(py: Python<'a>, buffer: &'a PyBuffer<T>) -> PyResult<&'a [std::cell::Cell<T>]> {
+    buffer
+        .as_mut_slice(py)
+        .ok_or_else(|| raise(py, &Error::Data("a tensor is not one writable piece of memory".to_owned())))
 }
