@@ -1,9 +1,12 @@
 """Typed face of the native extension; checked against the built module by a test."""
 
 from os import PathLike
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
+import numpy.typing as npt
 import pyarrow as pa
+
+Array: TypeAlias = npt.NDArray[Any]
 
 BUILD_PROFILE: Final[str]
 
@@ -129,6 +132,29 @@ class NgramCounter:
     def add(self, texts: pa.Array, num_threads: int) -> pa.UInt64Array: ...
     def counts(self) -> pa.UInt64Array: ...
     def lengths(self, texts: pa.Array, num_threads: int) -> pa.UInt64Array: ...
+
+@final
+class LaneFiller:
+    def __new__(
+        cls, shape: tuple[int, int, int, int, int, int], cursor: Array, served: Array, done: Array
+    ) -> LaneFiller: ...
+    def reweigh(self, weights: Array, passes: Array, clocks: Array) -> None: ...
+    def fill(self) -> tuple[int, int, int, int] | None: ...
+    def supply(
+        self,
+        lane_pool: tuple[int, int],
+        place: tuple[int, int],
+        files: list[pa.Array],
+        file_of: Array | None,
+        tables: tuple[Array, Array, Array],
+    ) -> None: ...
+    def exhaust(self, lane: int, pool: int) -> None: ...
+    def forget(self, lane: int, pool: int) -> None: ...
+    def finish(self, out: Array) -> tuple[bytes, bytes, bytes, bytes, int]: ...
+
+def describe_batch(
+    tokens: Array, seq_len: int, spans: Array, out: tuple[Array, Array, Array, Array]
+) -> None: ...
 
 @final
 class TokenEncoder:

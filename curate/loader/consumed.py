@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.loader.index import Index
-from curate.loader.order import PoolOrder, pool_order
+from curate.loader.order import BLOCKS_AT_ONCE, PoolOrder, pool_order
 from curate.loader.settings import Constants
 from curate.loader.state import EMPTY, OFFSET, WINDOW, Ints
-
-BLOCKS_AT_ONCE = 1 << 16
 
 Counts = npt.NDArray[np.uint16]
 
@@ -47,20 +45,38 @@ def served_counts(index: Index, constants: Constants, cursor: Ints, pieces: Ints
 def _open_epoch(order: PoolOrder, cursor: Ints) -> int:
     """The epoch that is not over for every lane."""
     blocks = cursor[:, WINDOW] * order.window_blocks * order.num_lanes + order.place(np.arange(len(cursor)))
-    return int(blocks.min()) // order.levels.num_blocks
+    epochs = blocks // order.levels.num_blocks
+    if order.head_windows is not None:
+        for lane in np.flatnonzero(cursor[:, WINDOW] >= order.head_windows).tolist():
+            epochs[lane] = _epoch_of_next(order, lane, *cursor[lane, :OFFSET].tolist())
+    return int(epochs.min())
+
+
+def _epoch_of_next(order: PoolOrder, lane: int, window: int, item: int) -> int:
+    """The epoch of what a lane serves next of a remainder; one after all where nothing is left."""
+    epochs = order.window_epochs(lane, window)
+    while 0 < len(epochs) <= item:
+        window, item = window + 1, 0
+        epochs = order.window_epochs(lane, window)
+    assert order.end is not None
+    return int(epochs[item]) if len(epochs) else order.end // order.levels.num_blocks
 
 
 def _add_whole_windows(counts: np.ndarray, order: PoolOrder, windows: Ints, epoch: int) -> None:
+    heads = windows if order.head_windows is None else np.minimum(windows, order.head_windows)
     limits = np.zeros(order.num_lanes, np.int64)
-    limits[order.place(np.arange(len(windows)))] = windows * order.window_blocks
+    limits[order.place(np.arange(len(windows)))] = heads * order.window_blocks
     stop = int(limits.max(initial=0)) * order.num_lanes
-    if order.end is not None:
-        stop = min(stop, order.end)
     for start in range(epoch * order.levels.num_blocks, stop, BLOCKS_AT_ONCE):
         blocks = np.arange(start, min(start + BLOCKS_AT_ONCE, stop))
         blocks = blocks[blocks // order.num_lanes < limits[blocks % order.num_lanes]]
         for part in order.parts(blocks) if len(blocks) else []:
             np.add.at(counts, order.documents(part), 1)
+    for lane, (head, window) in enumerate(zip(heads.tolist(), windows.tolist(), strict=True)):
+        for number in range(head, window):
+            docs = order.window(lane, number)
+            if docs is not None:
+                np.add.at(counts, docs[order.window_epochs(lane, number) >= epoch], 1)
 
 
 def _add_open_windows(counts: np.ndarray, order: PoolOrder, cursor: Ints, epoch: int) -> None:

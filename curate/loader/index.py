@@ -24,7 +24,8 @@ from curate.files import atomic_file, read_json
 from curate.schema import fingerprint
 from curate.shards.chunks import CHUNKS, Chunks
 
-FORMAT = 2
+FORMAT = 3
+"""In every fingerprint of an index: it also stands for the order in which documents are served."""
 HEADER = "index.json"
 
 DTYPES: dict[str, npt.DTypeLike] = {

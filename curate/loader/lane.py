@@ -1,7 +1,7 @@
-"""One lane while a process works on it: its numbers as plain Python ones, which steps are quick with.
+"""One lane while a process fits whole pieces into its sequences: its numbers as plain Python ones.
 
 The pool whose pass is least is at the top of a heap, ties by name. Cost: about 4 us for a piece,
-however many pools there are. Not here: how pieces become sequences (lanes.py), reading (stream.py).
+however many pools there are. Not here: how pieces become sequences (fitting.py), reading (stream.py).
 """
 
 from collections.abc import Callable
@@ -51,8 +51,10 @@ class Lane:
 
     def _share_out(self) -> None:
         """See how fast the clock goes: pools that have something left share all tokens."""
-        weights = zip(self._weights, self.passes, strict=False)
-        live = sum(weight for weight, least in weights if least < inf)
+        live = 0.0
+        for weight, least in zip(self._weights, self.passes, strict=False):
+            if least < inf:  # one after another: sum() of Python 3.12 rounds in another way
+                live += weight
         self._clock_rate = 1.0 / live if live > 0 else 0.0
 
     def pay(self, pool: int, num_tokens: int, cost: float) -> float:
@@ -98,8 +100,8 @@ class Lane:
                 course.window, course.item = chunk.window, chunk.first
             window, item, offset = course.window, course.item, course.offset
             place = item - chunk.first
-            begin = chunk.starts[place]
-            total = chunk.starts[place + 1] - begin
+            begin = int(chunk.starts[place])
+            total = int(chunk.starts[place + 1]) - begin
             num_tokens = min(most, total - offset)
             if num_tokens <= 0 and total:
                 raise DataError(
@@ -112,7 +114,7 @@ class Lane:
                 course.offset = stop
             if num_tokens:
                 part = chunk.tokens[begin + offset : begin + stop]
-                return Piece(pool, window, item, offset, part, num_tokens, chunk.docs[place], total)
+                return Piece(pool, window, item, offset, part, num_tokens, int(chunk.docs[place]), total)
             course.docs += 1
             num_empty += 1
         return None
@@ -126,9 +128,9 @@ class Lane:
                     chunk = self.course(pool).stream.chunk_at(window, item)
                     assert chunk is not None
                     place = item - chunk.first
-                    begin = chunk.starts[place] + offset
+                    begin = int(chunk.starts[place]) + offset
                     part = chunk.tokens[begin : begin + num_tokens]
-                    document = chunk.docs[place]
+                    document = int(chunk.docs[place])
                     piece = Piece(pool, window, item, offset, part, num_tokens, document, total)
                     self._pieces.append(piece)
         return self._pieces

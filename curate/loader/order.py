@@ -2,22 +2,24 @@
 
 The blocks of a pool are permuted anew in every pass over it, by a Feistel network over their numbers (Black
 and Rogaway 2002: cycle walking), so a permutation of any size needs no memory. All passes one after another
-are one endless sequence of blocks; a lane owns every L-th of it, so lanes never share a document and are done
-with a pool at about the same time, however small it is. Some consecutive blocks of a lane are a window, in
-which documents are sorted by a hash. A pass serves the documents that are repeated more often than there were
-passes before it in the epoch, so copies of a document lie far apart.
+are one endless sequence of blocks; a lane owns every L-th of it, so lanes never share a document. If it has
+an end, its remainder is dealt by documents (dealing.py), so lanes are done with a pool at about the same
+time, however small it is. Some consecutive blocks of a lane are a window, in which documents are sorted by a
+hash. A pass serves the documents that are repeated more often than there were passes before it in the epoch,
+so copies of a document lie far apart.
 
 Cost: about 50 us for a window of a thousand documents. Not here: tokens, weights, which pool is next.
 """
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.loader.dealing import deal
 from curate.loader.index import Index
 from curate.loader.settings import Constants
 
@@ -26,6 +28,8 @@ Words = npt.NDArray[np.uint64]
 
 SMALL_PASS = 1 << 14
 """Blocks of a pass whose permutation is kept: it serves all lanes of a process."""
+BLOCKS_AT_ONCE = 1 << 16
+"""Blocks that are looked at together."""
 _ROUNDS = 6
 _MASK = (1 << 64) - 1
 
@@ -111,6 +115,18 @@ Part = tuple[int, int, Ints]
 
 
 @dataclass(frozen=True)
+class Remainder:
+    """The documents of a pool that are dealt one by one: by lane, then pass, then as they come."""
+
+    docs: Ints
+    epochs: Ints
+    passes: Ints
+    """The pass of each, counted over all epochs."""
+    starts: Ints
+    """Where the documents of each place in the round of lanes begin, and the end of the last."""
+
+
+@dataclass(frozen=True)
 class PoolOrder:
     """The order of one pool's documents, for all lanes."""
 
@@ -131,18 +147,83 @@ class PoolOrder:
         return np.asarray((lanes + self.rotation) % self.num_lanes)
 
     def is_empty(self, lanes: Ints) -> npt.NDArray[np.bool_]:
-        """Whether lanes have no block at all."""
-        return np.zeros(len(lanes), np.bool_) if self.end is None else self.place(lanes) >= self.end
+        """Whether lanes have no document at all."""
+        if self.end is None or self.head_windows:
+            return np.zeros(len(lanes), np.bool_)
+        return np.asarray(np.diff(self.remainder.starts)[self.place(lanes)] == 0)
+
+    @cached_property
+    def head_windows(self) -> int | None:
+        """Windows of a lane that are of whole blocks, the others are of the remainder; None is no end."""
+        if self.end is None:
+            return None
+        rounds = self.end // self.num_lanes
+        return max(0, rounds - 2 - math.isqrt(rounds)) // self.window_blocks
+
+    @cached_property
+    def remainder(self) -> Remainder:
+        """What is dealt by documents, of a pool that has an end."""
+        assert self.end is not None and self.head_windows is not None
+        first = self.head_windows * self.window_blocks * self.num_lanes
+        parts = self.parts(np.arange(first, self.end)) if first < self.end else []
+        if not self.shuffled:  # a curriculum goes on over all lanes alike
+            parts = [(*part[:2], some) for part in parts for some in _rounds(part[2], self.num_lanes)]
+        sections = [self.documents(part) for part in parts]
+        owners = deal([self.index.tokens[docs].astype(np.int64) for docs in sections], self._head_loads())
+        who, docs = (np.concatenate([np.zeros(0, np.int64), *arrays]) for arrays in (owners, sections))
+        sizes = [len(docs) for docs in sections]
+        epochs = np.repeat(np.array([part[0] for part in parts], np.int64), sizes)
+        which = np.repeat(np.array([part[1] for part in parts], np.int64), sizes)
+        order = np.argsort(who, kind="stable")
+        return Remainder(
+            docs=docs[order],
+            epochs=epochs[order],
+            passes=(epochs * len(self.levels.starts) + which)[order],
+            starts=np.searchsorted(who[order], np.arange(self.num_lanes + 1)),
+        )
+
+    def _head_loads(self) -> Ints:
+        """Tokens of each place's whole blocks."""
+        assert self.head_windows is not None
+        loads, rounds = np.zeros(self.num_lanes, np.int64), self.head_windows * self.window_blocks
+        for place in range(self.num_lanes if rounds else 0):
+            for start in range(0, rounds, BLOCKS_AT_ONCE):
+                blocks = np.arange(start, min(start + BLOCKS_AT_ONCE, rounds)) * self.num_lanes + place
+                for part in self.parts(blocks):
+                    loads[place] += int(self.index.tokens[self.documents(part)].sum(dtype=np.int64))
+        return loads
 
     def window(self, lane: int, number: int) -> Ints | None:
         """Documents (positions in the index) of a window as they are served; None past the end."""
-        parts = self._window_parts(lane, number)
-        return None if parts is None else np.concatenate([self._sorted(part) for part in parts])
+        if self.head_windows is not None and number >= self.head_windows:
+            places = self._remainder_at(lane, number)
+            return None if places is None else self.remainder.docs[places]
+        return np.concatenate([self._sorted(part) for part in self._window_parts(lane, number)])
 
     def window_epochs(self, lane: int, number: int) -> Ints:
         """The epoch that each document of a window is served in."""
-        parts = self._window_parts(lane, number) or []
+        if self.head_windows is not None and number >= self.head_windows:
+            places = self._remainder_at(lane, number)
+            return np.zeros(0, np.int64) if places is None else self.remainder.epochs[places]
+        parts = self._window_parts(lane, number)
         return np.concatenate([np.full(len(self._sorted(part)), part[0]) for part in parts])
+
+    def _remainder_at(self, lane: int, number: int) -> Ints | None:
+        """Places in the remainder of a window as they are served; None past the end."""
+        assert self.head_windows is not None and self.end is not None
+        place, number = int(self.place(lane)), number - self.head_windows
+        start, stop = self.remainder.starts[place : place + 2].tolist()
+        rounds = -(-self.end // self.num_lanes) - self.head_windows * self.window_blocks
+        num_windows = min(stop - start, -(-rounds // self.window_blocks))
+        if number >= num_windows:
+            return None
+        cuts = [start + (stop - start) * (number + side) // num_windows for side in (0, 1)]
+        places = np.arange(*cuts)
+        if not self.shuffled:
+            return places
+        docs, passes = self.remainder.docs[places], self.remainder.passes[places]
+        order = np.lexsort([mix(docs.astype(np.uint64) + np.uint64(key(self.seed, number, 5))), passes])
+        return places[order]
 
     def documents(self, part: Part) -> Ints:
         """Documents that a part serves, block by block."""
@@ -172,14 +253,11 @@ class PoolOrder:
             for start, stop in pairwise(cuts)
         ]
 
-    def _window_parts(self, lane: int, number: int) -> list[Part] | None:
-        """Parts of a window; None past the end."""
+    def _window_parts(self, lane: int, number: int) -> list[Part]:
+        """Parts of a window of whole blocks."""
         step = self.num_lanes
         first = number * self.window_blocks * step + int(self.place(lane))
-        if self.end is not None and first >= self.end:
-            return None
-        stop = first + self.window_blocks * step
-        return self.parts(np.arange(first, stop if self.end is None else min(stop, self.end), step))
+        return self.parts(np.arange(first, first + self.window_blocks * step, step))
 
     def _sorted(self, part: Part) -> Ints:
         """Documents of a part as they are served."""
@@ -188,6 +266,11 @@ class PoolOrder:
             return docs
         seed = np.uint64(key(self.seed, part[0], part[1], 3))
         return docs[np.argsort(mix(docs.astype(np.uint64) + seed), kind="stable")]
+
+
+def _rounds(places: Ints, num_lanes: int) -> list[Ints]:
+    """Blocks in rounds of lanes."""
+    return np.split(places, np.arange(num_lanes, len(places), num_lanes))
 
 
 def pool_order(index: Index, constants: Constants, pool: int) -> PoolOrder:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from curate.errors import ConfigError, DataError
 from curate.loader.disk_cache import DiskCache
 from curate.loader.index import Index
+from curate.loader.stream import Places, as_arrow
 from curate.loader.texts import BlockTexts, Stats
 
 MEMORY_BYTES = 256 << 20
@@ -29,6 +30,8 @@ CACHE_BYTES = 64 << 30
 BATCH_BYTES = 1 << 20
 NUM_THREADS = 4
 MAX_ID = (1 << 32) - 1
+IN_PLACE = ("<u2", "<u4")
+"""Types of stored tokens that are all ids, and which the core knows."""
 
 Ids = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
@@ -50,6 +53,7 @@ class _Process:
     texts: BlockTexts | None
     stats: Stats
     tokens: dict[int, npt.NDArray[Any]] = field(default_factory=dict)
+    stored: dict[int, pa.Array] = field(default_factory=dict)
 
 
 class Reader:
@@ -208,6 +212,28 @@ class Reader:
         num_bytes = sum(tokens.nbytes for tokens in parts)
         process.stats.add(bytes_read=num_bytes, bytes_served=num_bytes)
         return out.astype(np.uint32, copy=False), np.concatenate([[0], np.cumsum(lengths)])
+
+    def places(self, docs: Ints) -> Places | None:
+        """Where the tokens of documents are stored; None for texts, and types of tokens that need checks."""
+        shards = self.index.shard[docs] if self.is_tokens else np.zeros(0, np.uint32)
+        numbers = np.unique(shards).tolist()
+        if not numbers or any(self.index.shards[number].dtype not in IN_PLACE for number in numbers):
+            return None
+        process = self._here()
+        for number in numbers:
+            if number not in process.stored:
+                process.stored[number] = as_arrow(self._map(process, number))
+        lengths = self.index.tokens[docs].astype(np.int64)
+        widths = np.array([np.dtype(self.index.shards[number].dtype).itemsize for number in numbers])
+        which = np.searchsorted(numbers, shards)
+        num_bytes = int((lengths * widths[which]).sum())
+        process.stats.add(bytes_read=num_bytes, bytes_served=num_bytes)
+        return Places(
+            files=[process.stored[number] for number in numbers],
+            file_of=which if len(numbers) > 1 else None,
+            begins=self.index.token_starts[docs].astype(np.int64),
+            lengths=lengths,
+        )
 
     def _map(self, process: _Process, number: int) -> npt.NDArray[Any]:
         """The tokens of a file, mapped into memory."""

@@ -24,7 +24,8 @@ from curate.loader.stages import Stage
 from curate.loader.state import LaneArrays
 from curate.loader.weights import WeightLog
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had pools with an end in another order."""
 RUN = "run"
 """Key of what is common to all lanes."""
 SUMS = "feedback"
@@ -107,7 +108,10 @@ def read_common(state: Mapping[str, Any]) -> dict[str, Any]:
         raise StateError(f"the state has no text {RUN!r}; its keys are: {', '.join(sorted(state)[:5])}")
     common = json.loads(state[RUN])
     if common.get("format") != FORMAT:
-        raise StateError(f"the state has format {common.get('format')}, this version reads format {FORMAT}")
+        raise StateError(
+            f"the state has format {common.get('format')}, this version reads format {FORMAT}",
+            hint="go on with the version that wrote it, or pass on_mismatch='restart'",
+        )
     return dict(common)
 
 

@@ -6,12 +6,14 @@ tokens first. Not here: which piece is next (lane.py), how documents are read (r
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from curate.loader.order import Ints, PoolOrder
 
@@ -19,8 +21,24 @@ FIRST_CHUNK_TOKENS = 1_024
 TOKEN_BYTES = 4
 CHUNK_TOKENS = 16_384
 """Tokens that are read at once, about: few at first, so that a run begins soon."""
+PLACE_BYTES = 24
+"""Of a document whose tokens stay where they are stored."""
+CHUNK_DOCS = 2_048
+"""Such documents that are looked up at once."""
 
 Tokens = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the tokens of some documents lie."""
+
+    files: list[pa.Array]
+    """Arrays of uint16 or uint32: files that are mapped into memory, or tokens that were read."""
+    file_of: Ints | None
+    """The file of each document; None where all are in the first."""
+    begins: Ints
+    lengths: Ints
 
 
 class Reads(Protocol):
@@ -36,20 +54,46 @@ class Reads(Protocol):
     def read(self, docs: Ints) -> tuple[Tokens, Ints]:
         """Tokens of documents one after another, and where each begins, with the end behind them."""
 
+    def places(self, docs: Ints) -> Places | None:
+        """Where the tokens of documents are stored, if they can be used from there."""
+
 
 @dataclass(slots=True)
 class Chunk:
-    """Tokens of consecutive documents of a window."""
+    """Consecutive documents of a window, with their tokens or with where these lie."""
 
     window: int
     first: int
-    tokens: Tokens
-    starts: list[int]
-    """Where each document begins in `tokens`, and the end of the last."""
-    docs: list[int]
+    docs: Ints
     """Positions of the documents in the index."""
-    stop: int
-    """The first item behind it."""
+    tokens: Tokens
+    starts: Ints
+    """Where each document begins in `tokens`, and the end of the last."""
+    places: Places | None = None
+    """Of tokens that were not read."""
+
+    @property
+    def stop(self) -> int:
+        """The first item behind it."""
+        return self.first + len(self.docs)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory."""
+        return self.tokens.nbytes if self.places is None else PLACE_BYTES * len(self.docs)
+
+    def stored(self) -> tuple[list[pa.Array], Ints | None, tuple[Ints, Ints, Ints]]:
+        """Arrays of tokens, which of them a document is in, and begins, lengths and numbers of documents."""
+        places = self.places
+        if places is None:
+            files = [as_arrow(np.ascontiguousarray(self.tokens, np.uint32))]
+            places = Places(files, None, self.starts[:-1], np.diff(self.starts))
+        return places.files, places.file_of, (places.begins, places.lengths, self.docs)
+
+
+def as_arrow(tokens: Tokens) -> pa.Array:
+    """The same memory as an array of Arrow."""
+    return pa.Array.from_buffers(pa.from_numpy_dtype(tokens.dtype), len(tokens), [None, pa.py_buffer(tokens)])
 
 
 class Chunks:
@@ -87,8 +131,13 @@ class Chunks:
 class Stream:
     """Documents of one pool on one lane."""
 
-    def __init__(self, order: PoolOrder, lane: int, reader: Reads, chunks: Chunks) -> None:
-        self._order, self._lane = order, lane
+    def __init__(
+        self, order: PoolOrder, lane: int, reader: Reads, chunks: Chunks, *, in_place: bool = False
+    ) -> None:
+        """With `in_place` tokens that are stored are not read, but told where they lie."""
+        self._order, self._lane, self._in_place = order, lane, in_place
+        self.on_drop: Callable[[], None] | None = None
+        """Hears when the tokens in memory are dropped."""
         self._planned = order.index.tokens
         self._reader = reader
         self._chunks = chunks
@@ -123,7 +172,7 @@ class Stream:
         if place is None:
             return None
         chunk = self._chunk = self._load(*place)
-        self._chunks.used(self, chunk.tokens.nbytes)
+        self._chunks.used(self, chunk.nbytes)
         if self._chunks.executor is not None and self._chunks.has_room:
             self.read_ahead(chunk.window, chunk.stop)
         return chunk
@@ -132,6 +181,8 @@ class Stream:
         """Forget the tokens in memory."""
         self._chunk = None
         self._ahead = None
+        if self.on_drop is not None:
+            self.on_drop()
 
     def read_ahead(self, window: int, item: int) -> None:
         """Begin to read the chunk at a place, if there is one, in another thread."""
@@ -150,11 +201,16 @@ class Stream:
         return self._read(window, item, docs)
 
     def _read(self, window: int, item: int, docs: Ints) -> Chunk:
+        if self._in_place:
+            some = docs[item : item + CHUNK_DOCS]
+            places = self._reader.places(some)
+            if places is not None:
+                return Chunk(window, item, some, np.zeros(0, np.uint32), np.zeros(1, np.int64), places)
         num_docs = _fitting(self._planned[docs[item : item + self._chunk_tokens]], self._chunk_tokens)
         self._chunk_tokens = min(2 * self._chunk_tokens, self._chunks.most_tokens)
         docs = docs[item : item + num_docs]
         tokens, offsets = self._reader.read(docs)
-        return Chunk(window, item, tokens, offsets.tolist(), docs.tolist(), item + num_docs)
+        return Chunk(window, item, docs, tokens, offsets)
 
 
 def _fitting(planned: npt.NDArray[np.integer], most: int) -> int:

@@ -11,6 +11,7 @@ pub mod fasttext;
 pub mod fineweb;
 pub mod gopher;
 pub mod hash;
+pub mod lanes;
 pub mod linear;
 pub mod measure;
 pub mod minhash;

@@ -91,6 +91,9 @@ class FakeReader:
         self._index = index
         self.stats = Stats()
 
+    def places(self, docs):
+        return None
+
     def read(self, docs):
         self.stats.add(bytes_read=2 * int(self._index.tokens[docs].sum()))
         self.stats.add(bytes_served=int(self._index.tokens[docs].sum()))

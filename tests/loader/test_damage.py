@@ -157,11 +157,13 @@ def test_weights_that_cannot_be_are_refused():
     assert data.mixing.current_set.tolist() == [0.5, 0.5]
 
 
-def test_documents_without_tokens_do_not_turn_for_ever(monkeypatch):
-    monkeypatch.setattr("curate.loader.lane.MAX_EMPTY", 1000)
+@pytest.mark.parametrize("packing", ["split", "best_fit"])
+def test_documents_without_tokens_do_not_turn_for_ever(monkeypatch, packing):
+    for module in ("lane", "splitting"):
+        monkeypatch.setattr(f"curate.loader.{module}.MAX_EMPTY", 1000)
     index = FakeIndex({"a": [0] * 40, "b": [3] * 40})
     index.pools = tuple(pool.__class__(**{**pool.__dict__, "num_tokens": 40}) for pool in index.pools)
-    data = made(index=index, mixer={"fixed": {"a": 1.0, "b": 0.0}})
+    data = made(index=index, mixer={"fixed": {"a": 1.0, "b": 0.0}}, packing=packing)
     with pytest.raises(DataError, match="documents without a token"):
         next(iter(data))
 

@@ -233,7 +233,7 @@ def test_settings_out_of_bounds_and_damaged_indexes_are_refused(tmp_path: Path) 
     with pytest.raises(StateError, match="3 bytes, the index says 8"):
         Index(index.path).row  # noqa: B018
     header = (index.path / "index.json").read_text()
-    (index.path / "index.json").write_text(header.replace('"format":2', '"format":9'))
+    (index.path / "index.json").write_text(header.replace('"format":3', '"format":9'))
     with pytest.raises(StateError, match="index format 9"):
         Index(index.path)
     (index.path / "index.json").write_text(header.replace('"pools":', '"pool":'))

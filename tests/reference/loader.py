@@ -68,9 +68,10 @@ class Lane:
     def serve(self, piece):
         """The clock goes by tokens over the weights of the pools that have something left."""
         if self.passes[piece[0]] < math.inf:
-            live = sum(
-                weight for weight, least in zip(self.weights, self.passes, strict=True) if least < math.inf
-            )
+            live = 0.0
+            for weight, least in zip(self.weights, self.passes, strict=True):
+                if least < math.inf:  # one after another: sum() of Python 3.12 rounds in another way
+                    live += weight
             self.clock += len(piece[3]) * (1.0 / live)
             self.passes[piece[0]] += self.cost(piece)
 

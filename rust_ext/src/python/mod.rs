@@ -1,5 +1,6 @@
 //! The whole Python boundary: three lines a function - convert, leave Python, wrap.
 
+mod lanes;
 mod linear;
 mod near;
 mod tokens;
@@ -361,6 +362,8 @@ impl PartFilter {
 mod _rust {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::lanes::{LaneFiller, describe_batch};
     #[pymodule_export]
     use super::linear::NgramCounter;
     #[pymodule_export]
