@@ -152,6 +152,16 @@ def test_the_interval_over_items_is_that_of_a_share() -> None:
             DataError,
             "proxy 'p' lacks 'c': 1 recipes are missing, 1 are not",
         ),
+        (
+            lambda: ranking.rank_proxies({"p": {"a": 1, "b": math.nan, "c": 2}}, {"a": 1, "b": 2, "c": 3}),
+            DataError,
+            "'p' of recipe 'b' is not a finite number: nan",
+        ),
+        (
+            lambda: ranking.rank_proxies({"p": {"a": 1}}, {"a": 1, "b": math.inf, "c": 3}),
+            DataError,
+            "'target' of recipe 'b' is not a finite number: inf",
+        ),
         (lambda: ranking.rank_proxies({"p": {}}, {}, level=1.5), ConfigError, "1.5"),
         (lambda: ranking.rank_proxies({"p": {}}, {}, lower_is_better=["q"]), ConfigError, "'q'"),
         (lambda: ranking.rank_proxies({"p": {"a": 1}}, {"a": 1}), DataError, "at least 3: 1"),

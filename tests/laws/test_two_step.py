@@ -85,13 +85,13 @@ def test_intervals_hold_the_curve_beyond_the_runs_and_widen_there() -> None:
 
 @pytest.mark.slow
 def test_most_intervals_hold_the_curve() -> None:
-    """Of 20 intervals at 90 % fewer than 14 hold the truth once in 400 such tests."""
+    """Of 12 intervals at 90 % fewer than 8 hold the truth once in 200 such tests."""
     inside, far = np.zeros(2), np.array([1e19, 1e23])
-    for seed in range(20):
-        fitted = TwoStep.fit(COMPUTE, *runs(100 + seed), chance=0.25, ceiling=0.9, bootstrap=40)
+    for seed in range(12):
+        fitted = TwoStep.fit(COMPUTE, *runs(100 + seed), chance=0.25, ceiling=0.9, bootstrap=30)
         low, high = predict_intervals(fitted, far)
         inside += (low <= TRUE.predict(far)) & (TRUE.predict(far) <= high)
-    assert (inside >= 14).all()
+    assert (inside >= 8).all()
 
 
 def test_a_loss_that_misleads_is_refused_unless_told_otherwise() -> None:
