@@ -91,6 +91,11 @@ $(PEERS)-dedup/.installed: benchmarks/peers-dedup.txt
 	$(PEERS)-dedup/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
 
+$(PEERS)-dsir/.installed: benchmarks/peers-dsir.txt
+	$(PYTHON) -m venv $(PEERS)-dsir
+	$(PEERS)-dsir/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
 $(PEERS)-mds/.installed: benchmarks/peers-mds.txt
 	$(PYTHON) -m venv $(PEERS)-mds
 	$(PEERS)-mds/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
@@ -108,13 +113,13 @@ $(PEERS)-loader/.installed: benchmarks/peers-loader.txt
 	$(PEERS)-loader/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
 	@touch $@
 
-bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed $(PEERS)-loader/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
+bench: build $(PEERS)/.installed $(PEERS)-fasttext/.installed $(PEERS)-dedup/.installed $(PEERS)-dsir/.installed $(PEERS)-loader/.installed ## Run benchmarks/ against the peers; results go to benchmarks/results/<date>.jsonl.
 	$(BIN)/python scripts/bench.py --peers $(PEERS)/bin/python
 
 wheel: build ## Build the wheel into dist/.
 	$(BIN)/maturin build --release --locked --quiet --out dist
 
 clean: ## Remove everything that was built, the environments included.
-	rm -rf $(VENV) $(PEERS) $(PEERS)-loader $(PEERS)-fasttext $(PEERS)-dedup $(PEERS)-mds $(PEERS)-olmo dist rust_ext/target curate/_rust*.so
+	rm -rf $(VENV) $(PEERS) $(PEERS)-loader $(PEERS)-fasttext $(PEERS)-dedup $(PEERS)-dsir $(PEERS)-mds $(PEERS)-olmo dist rust_ext/target curate/_rust*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,15 @@
-"""Importance weights (DSIR) natively against the published package `data-selection`: rates, and the same documents.
+"""DSIR natively against the published package `data-selection`: rates, and the same documents.
 
-Counting and scoring: CPU time over texts in memory. The whole, on one thread: counts of target and raw text, the
-model, a measuring pass that scores every document, a plan that draws a tenth of the tokens by the weights, curated
-shards; from Parquet, in folders of their own each time. The package does the same over a small part of the same
-documents as JSON lines, spread over them, as it takes minutes where we take seconds; the runs take turns, rates are
-medians of bytes of raw and target text per CPU second, imports and the start of both processes left out.
+Counting and scoring: CPU time over texts in memory. The whole, on one thread: counts of target and raw text,
+the model, a measuring pass that scores every document, a plan that draws a tenth of the tokens by the
+weights, curated shards; from Parquet, in folders of their own each time. The package does the same over a
+small part of the same documents as JSON lines, spread over them, as it takes minutes where we take seconds;
+the runs take turns, rates are medians of bytes of raw and target text per CPU second, imports and the start
+of both processes left out.
 
-Equal documents: over that part, the tenth with the greatest weights is the same for both. The golden example of the
-package is `../shared/reference/dsir`, which is not in this repository: without it the figure is left out.
+Equal documents: over that part, the tenth with the greatest weights is the same for both. The golden example
+of the package is `../shared/reference/dsir`, which is not in this repository: without it the figure is left
+out.
 
 Data: `../shared/data/corpus`, the target 300 kB of its books; without it the sample of this repository.
 """
@@ -93,7 +95,11 @@ def whole(raw: dict[str, Any], target: dict[str, Any], folder: Path) -> None:
     recipe = {
         "input": raw,
         "measure": [{"hashed_linear": {"name": "dsir", "model": str(fit(raw, target, folder))}}],
-        "plan": {"budget": 0.1, "pools": {"by": None}, "select": {"method": "weighted", "score": "dsir.weight"}},
+        "plan": {
+            "budget": 0.1,
+            "pools": {"by": None},
+            "select": {"method": "weighted", "score": "dsir.weight"},
+        },
         "output": {"path": str(folder / "curated")},
         "run": str(folder / "run"),
         "store": str(folder / "store"),
@@ -193,7 +199,9 @@ def golden(folder: Path) -> None:
     equal = best(found, 10) == wanted["top10_by_logweight_len_ge_100"]
     equal = equal and int((~np.isnan(found)).sum()) == wanted["n_len_ge_100"]
     equal = bool(equal and abs(found[0] - wanted["top10_weights"][0]) < 1)
-    print(json.dumps({"name": "dsir golden", "golden_ids_equal": equal, "goal": True, "met": equal}), flush=True)
+    print(
+        json.dumps({"name": "dsir golden", "golden_ids_equal": equal, "goal": True, "met": equal}), flush=True
+    )
 
 
 def main() -> int:

@@ -2,10 +2,10 @@
 
     RAW TARGET FOLDER FIELD NUM [top]
 
-For each line of stdin the whole of DSIR runs once, in one process: counts of both files of JSON lines (text in
-FIELD), a weight for every document of RAW, NUM documents drawn (or, with `top`, the best) and written. Prints its
-CPU seconds. At the end FOLDER/weights.npy has the log importance weights and FOLDER/lengths.npy the numbers of tokens,
-both of the last run.
+For each line of stdin the whole of DSIR runs once, in one process: counts of both files of JSON lines (text
+in FIELD), a weight for every document of RAW, NUM documents drawn (or, with `top`, the best) and written.
+Prints its CPU seconds. At the end FOLDER/weights.npy has the log importance weights and FOLDER/lengths.npy
+the numbers of tokens, both of the last run.
 """
 
 import resource
@@ -43,7 +43,7 @@ def run(raw: str, target: str, folder: Path, field: str, num: int, *, top: bool)
 
 def main() -> None:
     raw, target, folder, field, num, *top = sys.argv[1:]
-    np.random.seed(42)  # noqa: NPY002
+    np.random.seed(42)
     for _ in sys.stdin:
         start = cpu_seconds()
         run(raw, target, Path(folder), field, int(num), top=bool(top))

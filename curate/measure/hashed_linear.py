@@ -4,8 +4,8 @@ The model is a `.safetensors` file as `curate.models.hashed_linear` writes it, w
 features. A text without tokens, or with fewer than the model asks for, has null scores. Scores have 64 bits:
 importance weights are sums over whole documents, thousands in size, of which small differences count.
 
-Cost: for pairs of tokens about 55 MB/s per core with SHA-256 where the processor has instructions for it, and
-180 MB/s with `fnv`. Not here: fitting, sampling by the scores (selection/).
+Cost: for pairs of tokens about 90 MB/s per core with SHA-256 where the processor has instructions for it, and
+200 MB/s with `fnv`. Not here: fitting (models/importance.py), sampling by the scores (selection/).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Cards of models: finding one, and what that of a classifier says of its held-out documents and of thresholds.
+"""Cards of models: finding one; what that of a classifier says of held-out documents and of thresholds.
 
 The amount of text is counted in bytes of UTF-8, which needs no tokenizer. Numbers are rounded to six digits,
 thresholds are not: a document is kept where its score is at least the threshold.

@@ -6,7 +6,7 @@ all as strings. It is written here by hand, which the format is simple enough fo
 package is no dependency; that package reads what is written. The same model gives the same bytes. Cost: that
 of reading or writing the file, which is in memory as a whole.
 
-Not here: fitting; scoring, which the stage `hashed_linear` does in the native pass.
+Not here: fitting (importance.py); scoring, which the stage `hashed_linear` does in the native pass.
 """
 
 import json

@@ -1,15 +1,15 @@
 """Importance weights of documents: DSIR (Xie et al. 2023, arXiv:2302.03169), fitted from counts.
 
 A document's n-grams fall into buckets by their hash. The weight of a bucket is ln(p + floor) - ln(q + floor),
-where p is its share of the n-grams of the target text and q that of the raw text; the log importance weight of a
-document is the sum over its n-grams, which a hashed linear model computes (measure/hashed_linear.py). Drawing
-documents in proportion to exp(weight) makes the selection look like the target, bucket by bucket.
+where p is its share of the n-grams of the target text and q that of the raw text; the log importance weight
+of a document is the sum over its n-grams, which a hashed linear model computes (measure/hashed_linear.py).
+Drawing documents in proportion to exp(weight) makes the selection look like the target, bucket by bucket.
 
 As published, weights are sums and thus grow with length, and documents of fewer than `min_tokens` tokens have
 none; `aggregate: mean` divides by the number of n-grams instead, which is a rank and no importance weight.
 
-Cost: that of counting, about a pass of scoring over targets and raw text; the fit itself is arithmetic over the
-buckets. Not here: counting over shards (pipeline/importance.py), drawing (selection/).
+Cost: that of counting, about a pass of scoring over targets and raw text; the fit itself is arithmetic over
+the buckets. Not here: counting over shards (pipeline/importance.py), drawing (selection/).
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ class TrainImportance(Settings):
 
     name: str = "importance"
     targets: dict[str, list[dict[str, Any]]]
-    """Output -> sources of text that selected documents are to look like; each output is fitted on its own."""
+    """Output -> sources of text that selected documents are to look like; each is fitted on its own."""
     raw: list[dict[str, Any]]
     """Sources of the text that is selected from."""
     raw_ngrams: int | Literal["auto", "all"] = "auto"
@@ -58,7 +58,7 @@ class TrainImportance(Settings):
     tokens: TokenMode = "wordpunct_lower"
     """How texts are cut, as in `curate.models.hashed_linear`."""
     hash: HashName = "sha256"
-    """How n-grams get their buckets; `fnv` is four times as fast."""
+    """How n-grams get their buckets; `fnv` is more than twice as fast."""
     aggregate: Aggregate = "sum"
     """`sum` of the weights of all n-grams, as published, or their `mean`."""
     min_tokens: int = Field(default=100, ge=0, le=MAX_TOKENS)
@@ -75,10 +75,11 @@ class TrainImportance(Settings):
     _targets: dict[str, list[Source]] = PrivateAttr(default={})
     _raw: list[Source] = PrivateAttr(default=[])
 
-    @field_validator("raw_ngrams")
+    @field_validator("raw_ngrams", mode="before")
     @classmethod
-    def _counts_something(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
+    def _counts_something(cls, value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if not is_number and value not in ("auto", "all"):
             raise ConfigError(f"raw_ngrams is auto, all or a number from 1 on: {value}")
         return value
 
@@ -96,7 +97,10 @@ class TrainImportance(Settings):
         if not 1 <= len(self.targets) <= MAX_OUTPUTS:
             raise ConfigError(f"targets has not 1 to {MAX_OUTPUTS} entries: {len(self.targets)}")
         self.description()
-        for at, entries in [("raw", self.raw), *((f"targets.{key}", value) for key, value in self.targets.items())]:
+        for at, entries in [
+            ("raw", self.raw),
+            *((f"targets.{key}", value) for key, value in self.targets.items()),
+        ]:
             if not entries:
                 raise ConfigError(f"{at} has no source")
         self._raw = [parse_source(entry, f"raw[{index}]") for index, entry in enumerate(self.raw)]
@@ -183,5 +187,5 @@ def log_ratios(target: Floats, raw: Floats, *, floor: float = 1e-8) -> Floats:
 
 
 def divergence(target: Floats, raw: Floats, *, floor: float = 1e-8) -> float:
-    """Kullback-Leibler divergence of the target from the raw text in nats per n-gram, 0 where they are equal."""
+    """Kullback-Leibler divergence of target from raw text in nats per n-gram, 0 where they are equal."""
     return float(target @ log_ratios(target, raw, floor=floor))

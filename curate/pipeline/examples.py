@@ -1,8 +1,8 @@
 """Documents to make models from, of shards, of what the plans of runs keep, and of training files.
 
-Every source gives the same batches, in an order of its own, as often as asked; or its stretches, each of which
-gives batches. Only columns that are needed are read. Cost: one pass over the source each time. Not here: which
-documents are taken (models/).
+Every source gives the same batches, in an order of its own, as often as asked; or its stretches, each of
+which gives batches. Only columns that are needed are read. Cost: one pass over the source each time. Not
+here: which documents are taken (models/).
 """
 
 from collections.abc import Callable, Iterator

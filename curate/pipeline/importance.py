@@ -1,9 +1,9 @@
 """`curate train importance`: from target and raw text to a hashed linear model and its card.
 
-One pass over the targets and one over the raw text, or over as much of it as `raw_ngrams` asks for. The card is
-written last: a model whose card has the fingerprint of the same settings and content is found, not made again.
-Memory: a batch of text, 8 bytes a bucket for each thread, and about 40 a bucket for the fit. Where that is more
-than the budget fewer threads count. Not here: the arithmetic (models/importance.py).
+One pass over the targets and one over the raw text, or over as much of it as `raw_ngrams` asks for. The card
+is written last: a model whose card has the fingerprint of the same settings and content is found, not made
+again. Memory: a batch of text, 8 bytes a bucket for each thread, and about 40 a bucket for the fit. Where
+that is more than the budget fewer threads count. Not here: the arithmetic (models/importance.py).
 """
 
 import json
@@ -121,8 +121,8 @@ def _threads(settings: TrainImportance, limits: Limits) -> int:
     needed = 8 * settings.buckets
     if room < needed:
         raise ConfigError(
-            f"counts and weights of {settings.buckets:,} buckets and {len(settings.targets)} targets need more "
-            f"memory than there is: {(fit + needed) >> 20:,} of {limits.memory_bytes >> 20:,} MiB",
+            f"{settings.buckets:,} buckets and {len(settings.targets)} targets need more memory than there "
+            f"is: {(fit + needed) >> 20:,} of {limits.memory_bytes >> 20:,} MiB",
             hint="lower buckets or raise --memory",
         )
     return min(limits.num_threads, room // needed)
@@ -224,7 +224,7 @@ def _batches(stretches: list[Stretch]) -> Iterator[Batch]:
 
 
 def _shuffled(sources: list[Examples], seed: int) -> list[Stretch]:
-    """All stretches of the raw text in an order by hash, so that a part of them is not of the first shards only."""
+    """All stretches of the raw text in an order by hash: a part of them is not of the first shards only."""
 
     def place(stretch: Stretch) -> str:
         return _rust.blake3_hex(json.dumps([seed, "importance.raw", stretch.key]).encode())
@@ -282,7 +282,7 @@ def _some(counted: _Counted, at: str) -> _Counted:
     """What was counted, which is something."""
     if counted.num_ngrams == 0:
         raise DataError(
-            f"{at} has no n-grams: {counted.num_docs:,} documents, {counted.num_unreadable:,} of them unreadable",
+            f"{at} has no n-grams: {counted.num_docs:,} documents, {counted.num_unreadable:,} unreadable",
             hint="look at where and at the text column",
         )
     return counted

@@ -1,4 +1,4 @@
-"""Importance weights over the sample: the published formula, what is counted, what a plan makes of the weights."""
+"""Importance weights over the sample: the published formula, what is counted, what a plan makes of it."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,12 @@ CODE = {**RAW, "where": "lang = 'code'"}
 
 
 def settings(folder: Path, **changes: Any) -> dict[str, Any]:
-    values = {"targets": {"code": [CODE]}, "raw": [RAW], "output": str(folder / "dsir.safetensors"), **changes}
+    values = {
+        "targets": {"code": [CODE]},
+        "raw": [RAW],
+        "output": str(folder / "dsir.safetensors"),
+        **changes,
+    }
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -71,14 +76,19 @@ def test_the_card_adds_up(card: Any, home: Path, frame: pl.DataFrame) -> None:
 
 
 def test_scores_are_the_published_weights_and_a_plan_selects_by_them(
-    home: Path, tmp_path: Path, frame: pl.DataFrame
+    tmp_path: Path, frame: pl.DataFrame
 ) -> None:
+    some = frame.filter(pl.col("lang").is_in(["code", "en"])).gather_every(6).select("text", "lang")
+    some.write_parquet(tmp_path / "some.parquet")
+    raw = {"paths": str(tmp_path / "some.parquet")}
+    code = {**raw, "where": CODE["where"]}
+    model = curate.train_importance(settings(tmp_path, raw=[raw], targets={"code": [code]})).path
     counts = {"tokens_of": "wordpunct_lower", "longest": 2, "hash_of": "sha256", "num_buckets": 10_000}
-    raw = twin.counts(texts_of(frame), **counts)
-    target = twin.counts(texts_of(frame.filter(lang="code")), **counts)
+    of_raw = twin.counts(texts_of(some), **counts)
+    target = twin.counts(texts_of(some.filter(lang="code")), **counts)
     recipe: dict[str, Any] = {
-        "input": {"paths": f"{SAMPLE}/part-0.parquet"},
-        "measure": [{"hashed_linear": {"name": "dsir", "model": str(home / "dsir.safetensors")}}],
+        "input": raw,
+        "measure": [{"hashed_linear": {"name": "dsir", "model": str(model)}}],
         "plan": {
             "budget": 0.1,
             "pools": {"by": None},
@@ -88,8 +98,7 @@ def test_scores_are_the_published_weights_and_a_plan_selects_by_them(
     }
     run = curate.run(recipe, write=False)
     found = run.columns(["dsir.code"])["dsir.code"].to_list()
-    rows = texts_of(pl.read_parquet(SAMPLE / "part-0.parquet"))
-    wanted = [twin.importance(text, target, raw) for text in rows]
+    wanted = [twin.importance(text, target, of_raw) for text in texts_of(some)]
     assert [value is None for value in found] == [value is None for value in wanted]
     pairs = [(a, b) for a, b in zip(found, wanted, strict=True) if a is not None and b is not None]
     np.testing.assert_allclose(*np.array(pairs).T, rtol=1e-5, atol=1e-3)
@@ -141,7 +150,9 @@ def test_a_budget_counts_just_as_much_raw_text_as_is_asked_for(tmp_path: Path) -
     raw = write(tmp_path / "raw.parquet", [f"word{n} and" for n in range(1000)])
     target = write(tmp_path / "target.parquet", ["word1 and"])
     for asked, counted, is_all in ((1, 3, False), (3, 3, False), (1000, 1002, False), (2999, 3000, True)):
-        made = curate.train_importance(settings(tmp_path, raw=[raw], targets={"a": [target]}, raw_ngrams=asked))
+        made = curate.train_importance(
+            settings(tmp_path, raw=[raw], targets={"a": [target]}, raw_ngrams=asked)
+        )
         found = made.card["raw"]
         assert (found["num_ngrams"], found["is_all"]) == (counted, is_all)
         assert found["num_docs"] == counted // 3
@@ -167,7 +178,9 @@ def test_a_budget_is_of_pieces_in_an_order_by_seed_and_content(tmp_path: Path) -
 
 def test_runs_and_training_files_are_sources_too(tmp_path: Path) -> None:
     recipe = {"input": RAW, "run": str(tmp_path / "run")}
-    curate.run({**recipe, "filter": [{"reason": "user.short", "drop": "document.num_bytes < 1000"}]}, write=False)
+    curate.run(
+        {**recipe, "filter": [{"reason": "user.short", "drop": "document.num_bytes < 1000"}]}, write=False
+    )
     lines = tmp_path / "lines.txt"
     lines.write_text("__label__a the words of a target\n__label__b more of them\n")
     made = curate.train_importance(
@@ -176,15 +189,19 @@ def test_runs_and_training_files_are_sources_too(tmp_path: Path) -> None:
         )
     )
     assert made.card["targets"]["lines"]["num_docs"] == 2
-    assert 0 < made.card["raw"]["num_docs"] == int((curate.open_run(tmp_path / "run").plan()["repeats"] > 0).sum())
+    assert (
+        0
+        < made.card["raw"]["num_docs"]
+        == int((curate.open_run(tmp_path / "run").plan()["repeats"] > 0).sum())
+    )
 
 
 @pytest.mark.parametrize(
     ("texts", "kind", "message"),
     [
-        ([], None, "targets.a has no n-grams: 0 documents, 0 of them unreadable"),
-        (["", " \n", None], None, "targets.a has no n-grams: 3 documents, 1 of them unreadable"),
-        ([b"\xff\xfe", b"\x80"], pa.binary(), "targets.a has no n-grams: 2 documents, 2 of them unreadable"),
+        ([], None, "targets.a has no n-grams: 0 documents, 0 unreadable"),
+        (["", " \n", None], None, "targets.a has no n-grams: 3 documents, 1 unreadable"),
+        ([b"\xff\xfe", b"\x80"], pa.binary(), "targets.a has no n-grams: 2 documents, 2 unreadable"),
     ],
 )
 def test_a_target_without_text_is_named(
@@ -214,6 +231,14 @@ def test_counts_have_to_fit_into_the_memory(tmp_path: Path) -> None:
         curate.train_importance(settings(tmp_path, buckets=1 << 28), memory="1GiB")
     many = settings(tmp_path, buckets=1 << 18)
     assert curate.train_importance(many, memory="256MiB", num_threads=2).card["raw"]["num_ngrams"] > 0
+
+
+def test_the_settings_of_the_repository_give_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    output = f"output={tmp_path / 'books.safetensors'}"
+    made = curate.train_importance("configs/train/importance.yaml", overrides=[output])
+    assert made.card["name"] == "importance" and made.card["model"]["outputs"] == ["books"]
+    assert made.card["targets"]["books"]["divergence"] > 0.1
 
 
 def test_the_command_prints_card_or_error(curate: Curate, tmp_path: Path) -> None:
