@@ -67,7 +67,7 @@ class _Walk:
         self.fit, self.name, self.values = fit, name, dict(fit.values)
 
     def at(self, value: float, enough: float = -math.inf) -> float:
-        """The least objective with the parameter held at `value`, or some value that is not above `enough`."""
+        """The least objective with the parameter held at `value`, or one that is not above `enough`."""
         from curate.laws.fitting import Problem
 
         first = self.fit.problem
@@ -149,8 +149,7 @@ def doubts(fit: "Fit") -> dict[str, str]:
     """A sentence for each free parameter that the data do not identify."""
     found = {}
     for parameter in fit.problem.space.free:
-        ends = bounded(fit, parameter.name)
-        text = _doubt(parameter, ends)
+        text = _doubt(parameter, fit.ends[parameter.name])
         if text:
             found[parameter.name] = text
     return found
