@@ -18,6 +18,11 @@ def test_csv_and_parquet_give_the_same_table(tmp_path: Path) -> None:
     assert read_table(tmp_path / "bom.csv").equals(frame)
 
 
+def test_names_and_contents_of_digits_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"pool,content,tokens\n007,{1:032d},5\n")
+    assert read_table(tmp_path / "t.csv").row(0) == ("007", f"{1:032d}", 5)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
