@@ -1,8 +1,8 @@
 """How often the 90 % intervals of a fit hold the truth: simulated runs, fitted again and again.
 
 Each module of `benchmarks/coverage/` is a law with known parameters: `truth()`, `simulate(seed)` (a table of
-runs), `fit(frame, bootstrap)` (`Fitted` with one fit). A draw counts for a parameter if the fit identifies it. With
-`--bootstrap` the percentile intervals are counted too. Usage:
+runs), `fit(frame, bootstrap)` (`Fitted` with one fit). A draw counts for a parameter if the fit identifies
+it. With `--bootstrap` the percentile intervals are counted too. Usage:
 
     python benchmarks/law_coverage.py [--draws 200] [--bootstrap 0] [--first 0] [LAW ...]
 

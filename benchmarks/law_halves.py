@@ -1,10 +1,10 @@
 """Laws of repeated data fitted on one half of the published runs, judged on the other half.
 
 Data: the 182 runs of "Scaling Data-Constrained Language Models" (`tests/golden/datablations`). Halves: random
-ones by seed, each used both ways; and the half of less compute (6 N D), of smaller models, or of fewer epochs,
-from which the other is extrapolated. Errors are mean absolute differences of ln loss on the half that was not
-fitted. The published worth of repeats was fitted to all of the runs, so it saw the half that is judged.
-Usage: python benchmarks/law_halves.py [--seeds 5]
+ones by seed, each used both ways; and the half of less compute (6 N D), of smaller models, or of fewer
+epochs, from which the other is extrapolated. Errors are mean absolute differences of ln loss on the half that
+was not fitted. The published worth of repeats was fitted to all of the runs, so it saw the half that is
+judged. Usage: python benchmarks/law_halves.py [--seeds 5]
 
 Cost: about 6 s of one core a split. The table for docs/laws.md goes to stdout.
 """

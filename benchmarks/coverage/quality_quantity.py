@@ -1,15 +1,13 @@
-"""Three pools, eight numbers of passes each, noise of 0.5 % in the error."""
+"""Two pools, ten numbers of passes each, noise of 0.5 % in the error."""
 
 import numpy as np
 import polars as pl
 
 from curate.laws.quality_quantity import QualityQuantity
 
-LAW = QualityQuantity(
-    pools=("good", "fair", "poor"), utilities=(-0.18, -0.13, -0.09), half_lives=(4.0, 8.0, 2.5), scale=0.03
-)
+LAW = QualityQuantity(pools=("good", "poor"), utilities=(-0.18, -0.1), half_lives=(4.0, 2.5), scale=0.03)
 POOL = 12.8e6
-PASSES = (0.25, 0.5, 1, 2, 4, 6, 8, 10)
+PASSES = (0.2, 0.4, 0.7, 1, 2, 3, 4, 6, 8, 10)
 NOISE = 0.005
 
 

@@ -151,8 +151,8 @@ class Problem:
         pull = residuals if self.loss == "squares" else np.clip(residuals, -self.delta, self.delta)
         return self.total(residuals), self.jacobian(vector).T @ pull
 
-    def follow(self, start: Floats, *, max_calls: int = 200) -> Floats:
-        """The trust region method from one start."""
+    def follow(self, start: Floats, *, max_calls: int = 200, gain: float = 1e-12) -> Floats:
+        """The trust region method from one start, until a step gains less than `gain` of the objective."""
         if len(start) == 0:
             return start
         span = self.space.high - self.space.low
@@ -166,13 +166,15 @@ class Problem:
             f_scale=self.delta,
             x_scale="jac",
             max_nfev=max_calls,
-            xtol=1e-12,
-            ftol=1e-12,
+            xtol=min(gain, 1e-9),
+            ftol=gain,
             gtol=1e-14,
         )
         return np.asarray(found.x)
 
-    def polish(self, start: Floats, *, rounds: int = 3, max_steps: int = 1000) -> Floats:
+    def polish(
+        self, start: Floats, *, rounds: int = 3, max_steps: int = 1000, gain: float = 1e-14
+    ) -> Floats:
         """Go on by the quasi-Newton method where the trust region stops: at the edges of Huber's loss."""
         if len(start) == 0:
             return start
@@ -185,7 +187,7 @@ class Problem:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=list(zip(self.space.low, self.space.high, strict=True)),
-                options={"maxiter": max_steps, "ftol": 1e-14, "gtol": 1e-10, "maxcor": 30},
+                options={"maxiter": max_steps, "ftol": gain, "gtol": 1e-10, "maxcor": 30},
             )
             now = self.objective(np.asarray(found.x))
             if not now < least:

@@ -87,9 +87,10 @@ class _Walk:
     def _ends(held: "Problem", start: Floats, *, is_rough: bool) -> Iterator[Floats]:
         """Points that are reached from a start, each better than the one before."""
         yield start
-        end = held.follow(start, max_calls=60)
+        # What is compared with a limit need not be known to more than some digits.
+        end = held.follow(start, max_calls=60, gain=1e-6 if is_rough else 1e-12)
         yield end
-        yield held.polish(end, rounds=1, max_steps=60) if is_rough else held.polish(end)
+        yield held.polish(end, rounds=1, max_steps=60, gain=1e-6) if is_rough else held.polish(end)
 
 
 def bounded(fit: "Fit", name: str, level: float = LEVEL) -> Bounded:
