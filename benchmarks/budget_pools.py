@@ -1,9 +1,9 @@
 """Budgets over many pools: seconds and peak of resident memory of each rule, one JSON line.
 
 Pools have sizes of a power law, contents, and names in random order; utilities are those of made-up evidence,
-different for every pool. Each rule is a process of its own, whose peak counts everything, the making of the pools
-included. `marginal` is run in both forms of the decay, and with a cap of a million epochs; the sensitivity table is
-part of it. The mixture has a log-linear law of ten targets.
+different for every pool. Each rule is a process of its own, whose peak counts everything, the making of the
+pools included. `marginal` is run in both forms of the decay, and with a cap of a million epochs; reading the
+evidence and the sensitivity table are part of it. The mixture has a log-linear law of ten targets.
 """
 
 import argparse
