@@ -206,7 +206,7 @@ class ProxyRanking:
         return "\n".join([head, *lines, f"over {len(self.recipes)} recipes"])
 
 
-def rank_proxies(
+def rank_proxies(  # over: what is ranked, directions, and the bootstrap
     proxies: Mapping[str, Mapping[str, float]],
     target: Mapping[str, float],
     *,
@@ -216,7 +216,7 @@ def rank_proxies(
     level: float = 0.9,
     bootstrap: int = 1000,
     seed: int = 42,
-) -> ProxyRanking:  # over: what is ranked, directions, and the bootstrap
+) -> ProxyRanking:
     """Say which proxy ranks recipes as the target does.
 
     Args:
@@ -240,7 +240,7 @@ def rank_proxies(
     if not proxies:
         raise DataError("there is no proxy")
     recipes = tuple(sorted(target))
-    wanted = np.array([target[name] for name in recipes], dtype=np.float64)
+    wanted = _of_recipes(target, recipes, "target")
     goal = -wanted if target_lower_is_better else wanted
     counts = _resamples(len(recipes), bootstrap, seed)
     names = sorted(proxies)
@@ -272,6 +272,9 @@ def _of_recipes(values: Mapping[str, float], recipes: Sequence[str], proxy: str)
             f"proxy {proxy!r} {what}: {len(missing)} recipes are missing, {len(extra)} are not in the target",
             hint="leave out recipes that were not measured everywhere",
         )
+    for name in recipes:
+        if not np.isfinite(values[name]):
+            raise DataError(f"{proxy!r} of recipe {name!r} is not a finite number: {values[name]}")
     return np.array([values[name] for name in recipes], dtype=np.float64)
 
 
