@@ -100,8 +100,9 @@ def test_caps_come_from_tokens_or_are_given() -> None:
         fitted(pools=None, tokens=1000)
 
 
-def test_evidence_is_keyed_by_content_and_read_by_budgets(tmp_path: Path) -> None:
-    found = fitted(kl=0.05)
+@pytest.mark.parametrize("weights", [None, {"prose": 0.9, "programs": 0.1}])
+def test_evidence_is_keyed_by_content_and_read_by_budgets(tmp_path: Path, weights) -> None:
+    found = fitted(kl=0.05, weights=weights)
     path = tmp_path / "evidence.json"
     write_evidence(found.evidence("runs.csv"), path)
     assert read_evidence(path).law == found.fitted.law.to_json()
