@@ -1,9 +1,9 @@
-"""Draw a budget: the table of pools, what moves it, and predicted quality against compute with the crossovers.
+"""Draw a budget: the table of pools, what moves it, quality against compute with the crossovers.
 
 The value is `budget.json`: `{"format": 1, "allocation": {...}, "comparison": {...} or null}`, as
-`Allocation.to_json` and `Comparison.to_json` give them. `section` is a part of a page under the rules of html.py,
-`render_budget` a page of its own, `as_text` the same for a terminal. The largest pools get rows, the others are
-summed; the JSON has all.
+`Allocation.to_json` and `Comparison.to_json` give them. `section` is a part of a page under the rules of
+html.py, `render_budget` a page of its own, `as_text` the same for a terminal. The largest pools get rows, the
+others are summed; the JSON has all.
 
 Not here: computing (selection/allocation).
 """
@@ -195,9 +195,7 @@ def _relative(curve: Curve, natural: Curve) -> tuple[float | None, ...]:
     )
 
 
-def _lines(
-    comparison: Comparison, title: str, values: Sequence[Sequence[float | None]], form: str
-) -> Lines:
+def _lines(comparison: Comparison, title: str, values: Sequence[Sequence[float | None]], form: str) -> Lines:
     known = [value for column in values for value in column if value is not None] or [0.0]
     low, high = min(known), max(known)
     if high - low <= 1e-12 * max(abs(low), abs(high)):
@@ -226,8 +224,7 @@ def _lines(
         title=title,
         lines=lines,
         x_ticks=[
-            (x, short(budget))
-            for x, budget in zip(places[::step], comparison.budgets[::step], strict=True)
+            (x, short(budget)) for x, budget in zip(places[::step], comparison.budgets[::step], strict=True)
         ],
         y_ticks=[(up(value), form.format(value)) for value in (low, (low + high) / 2, high)],
         crossings=[

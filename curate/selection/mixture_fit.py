@@ -89,8 +89,13 @@ class MixtureFit:
     """From the convex program; else simulated."""
     held_out: Mapping[str, HeldOut]
     num_runs: int
-    doubts: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Sentences about runs and mixture, without the doubts of the fit."""
     pools: tuple[NaturalPool, ...] = field(default=())
+
+    def doubts(self) -> tuple[str, ...]:
+        """What the runs do not identify, which takes profiles, and the notes."""
+        return (*self.fitted.doubts(), *self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Weights and their quality as JSON values; the law is in the evidence."""
@@ -106,7 +111,7 @@ class MixtureFit:
                 target: {"spearman": each.spearman, "mean_abs_error": each.mean_abs_error}
                 for target, each in self.held_out.items()
             },
-            "doubts": list(self.doubts),
+            "doubts": list(self.doubts()),
         }
 
     def as_text(self) -> str:
@@ -131,7 +136,7 @@ class MixtureFit:
             f"{'divergence from natural, nats':<32} {self.best.divergence:>8.4f}; "
             f"{'exact' if self.is_exact else 'simulated'}"
         )
-        return "\n".join([*lines, *(f"note: {text}" for text in self.doubts)])
+        return "\n".join([*lines, *(f"note: {text}" for text in self.doubts())])
 
     def evidence(self, source: str) -> Evidence | None:
         """The law keyed by the content of its pools; None where the tokens of pools are not known."""
@@ -165,11 +170,10 @@ def fit_mixture(
     notes: list[str] = []
     runs = _runs(frame, settings, notes)
     natural = _natural(runs, pools, notes)
-    frame = runs.table()
     given = dict(settings.settings)
     if settings.weights is not None:
         given["weights"] = settings.weights
-    fitted = kind.fit_table(frame, **given)
+    fitted = kind.fit_table(runs.table(), **given)
     quick = {key: value for key, value in given.items() if key != "bootstrap"}
     held_out = _validated(runs, kind, quick, settings, notes)
     shares = in_order(natural, fitted.law.pools)
@@ -183,7 +187,7 @@ def fit_mixture(
         is_exact=is_exact,
         held_out=held_out,
         num_runs=runs.num_runs,
-        doubts=(*fitted.doubts(), *notes, *_outside(best, runs), *_gain(fitted.law, best, shares, held_out)),
+        notes=(*notes, *_outside(best, runs), *_gain(fitted.law, best, shares, held_out)),
         pools=_ordered(pools, fitted.law.pools),
     )
     return fit

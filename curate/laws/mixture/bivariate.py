@@ -193,7 +193,7 @@ def _fit_target(  # over: data and settings
         ]
     if not used.any():
         raise DataError("bivariate: no run has some of the pool", hint="leave out the target")
-    return fit(parameters, _residuals, data, bootstrap=bootstrap, seed=seed)
+    return fit(parameters, _residuals, data, max_starts=6, bootstrap=bootstrap, seed=seed)
 
 
 def _residuals(values: Mapping[str, float], data: Data) -> Floats:

@@ -150,6 +150,7 @@ class Multilingual(Json):
                 _parameters(float(own["loss"].min()), float(own["loss"].max())),
                 _residuals,
                 own,
+                max_starts=6,
                 bootstrap=bootstrap,
                 seed=seed,
             )

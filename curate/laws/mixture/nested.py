@@ -147,11 +147,11 @@ def extrapolate(
     for name, value in (("steps", steps), ("size", size)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ConfigError(f"{name} are above 0: {value}")
+    for name, value in (("steps", steps), ("size", size)):
+        if value is not None and name not in frame.columns:
+            raise DataError(f"runs: there is no column {name}", hint=f"points of curves have their {name}")
     runs = runs_of(frame, targets=names_of(targets))
     axes = columns_of(frame, [key for key in ("steps", "size") if key in frame.columns])
-    for key, wanted in (("steps", steps), ("size", size)):
-        if wanted is not None and key not in axes:
-            raise DataError(f"runs: there is no column {key}", hint=f"points of curves have their {key}")
     positive(axes, list(axes))
     shares, groups = np.unique(runs.shares, axis=0, return_inverse=True)
     points = _Points(groups.reshape(-1), axes, runs.losses)

@@ -102,7 +102,7 @@ def test_json_comes_back_and_nonsense_is_refused() -> None:
     runs = two_domain_runs()
     with pytest.raises(ConfigError, match="num_terms is 1 to 64: 0"):
         Exponential.fit(runs, num_terms=0)
-    with pytest.raises(DataError, match="5 parameters .* need more than 5 runs: 5"):
+    with pytest.raises(DataError, match=r"5 parameters .* need more than 5 runs: 5"):
         Exponential.fit(runs, num_terms=2)
     one = MixtureRuns(pools=("a",), targets=("t",), shares=np.ones((5, 1)), losses=np.ones((5, 1)))
     with pytest.raises(DataError, match="2 to 256 pools: 1"):

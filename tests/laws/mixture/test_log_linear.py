@@ -47,7 +47,7 @@ def test_a_pool_that_hardly_occurs_is_not_identified_and_says_so() -> None:
 
 def test_few_runs_are_noted_and_too_few_refused() -> None:
     assert "3 (pools + 1) or more are right, 15" in LogLinear.fit(runs_with(LAW, 12, noise=0.01)).notes[0]
-    with pytest.raises(DataError, match="5 parameters .* need more than 5 runs: 5"):
+    with pytest.raises(DataError, match=r"5 parameters .* need more than 5 runs: 5"):
         LogLinear.fit(runs_with(LAW, 5))
     with pytest.raises(DataError, match="need more than 5 runs: 1"):
         LogLinear.fit(runs_with(LAW, 60).take(np.array([0])))

@@ -7,7 +7,7 @@ import pytest
 from curate.errors import ConfigError, DataError
 from curate.laws.mixture.log_linear import LogLinear
 from curate.laws.mixture.nested import extrapolate, shared_power
-from tests.laws.mixture.planted import LAW, POOLS, runs_with, shares
+from tests.laws.mixture.planted import LAW, POOLS, shares
 
 SIZES = (70e6, 160e6, 305e6, 410e6)
 STEPS = np.arange(10, 31, 2.0) * 1000
