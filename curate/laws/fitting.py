@@ -145,12 +145,12 @@ class Problem:
         )
         return np.asarray(found.x)
 
-    def polish(self, start: Floats) -> Floats:
+    def polish(self, start: Floats, *, rounds: int = 3, max_steps: int = 1000) -> Floats:
         """Go on by the quasi-Newton method where the trust region stops: at the edges of Huber's loss."""
         if len(start) == 0:
             return start
         best, least = start, self.objective(start)
-        for _ in range(3):
+        for _ in range(rounds):
             scale = 1.0 / max(least, 1e-300)
             found = optimize.minimize(
                 lambda at, by=scale: tuple(by * part for part in self.gradient(at)),
@@ -158,7 +158,7 @@ class Problem:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=list(zip(self.space.low, self.space.high, strict=True)),
-                options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-10, "maxcor": 30},
+                options={"maxiter": max_steps, "ftol": 1e-14, "gtol": 1e-10, "maxcor": 30},
             )
             now = self.objective(np.asarray(found.x))
             if not now < least:
@@ -176,7 +176,8 @@ class Problem:
 
     def resolve(self, start: Floats) -> Floats:
         """The best point near a start: for refits of nearly the same problem."""
-        return min((start, self.polish(self.follow(start, max_calls=60))), key=self.objective)
+        end = self.polish(self.follow(start, max_calls=60), rounds=1, max_steps=60)
+        return min((start, end), key=self.objective)
 
     def spread(self, vector: Floats) -> float:
         """Variance of a residual as far as the objective feels it: that of squares, or E psi^2 / E psi'."""
@@ -185,9 +186,11 @@ class Problem:
         if self.loss == "squares":
             return float((residuals * residuals).sum() / degrees)
         pull = np.clip(residuals, -self.delta, self.delta)
-        # The share within delta may be of a handful of points: the density around 0 says it better.
-        width = max(self.delta, 0.7 * float(np.median(np.abs(residuals))))
-        inside = float((np.abs(residuals) <= width).mean()) * self.delta / width
+        # The share within delta may be of a handful of points: the density around 0 says it better. A fit of
+        # absolute differences passes through as many points as there are parameters: these say nothing.
+        size = np.sort(np.abs(residuals))[min(free, len(residuals) - 1) :]
+        width = max(self.delta, 0.7 * float(np.median(size)))
+        inside = float((size <= width).mean()) * self.delta / width
         return float((pull * pull).sum() / degrees / inside)
 
 
@@ -324,12 +327,17 @@ def _draws(
 
 
 def _with_new_residuals(found: Fit, residuals: Residuals, draw: np.random.Generator) -> Problem:
-    """The problem of observations that are predictions plus residuals drawn anew and inflated."""
+    """The problem of observations that are predictions plus residuals drawn anew.
+
+    As many of the smallest as there are parameters are not drawn: a fit of absolute differences passes through
+    so many points, and their zeros would make the refits agree too well. Of squares, what is left has the
+    variance of the errors.
+    """
     first, left = found.problem, found.residuals
     if len(left) <= len(found.vector):
         raise DataError(f"there are not more residuals than parameters: {len(left)}, {len(found.vector)}")
-    inflated = (left - left.mean()) * math.sqrt(len(left) / (len(left) - len(found.vector)))
-    shift = inflated[draw.integers(0, len(left), len(left))] - left
+    telling = left[np.sort(np.argsort(np.abs(left), kind="stable")[len(found.vector) :])]
+    shift = (telling - telling.mean())[draw.integers(0, len(telling), len(left))] - left
     return Problem(first.space, residuals, first.data, first.loss, first.delta, shift)
 
 

@@ -3,23 +3,25 @@
 A parameter is identified where the profile, which is the least objective with it held and all others free,
 rises above that of a 90 % interval on both sides before the bounds of the search, and where that interval
 spans less than a factor of ten. For Huber's function the rise is in units of E psi^2 / E psi' (the likelihood
-ratio of M-estimators). Cost: some tens of refits a parameter.
+ratio of M-estimators); its quantile is that of F, which for few runs is far above that of chi squared.
+Cost: some tens of refits a parameter.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from curate.errors import ConfigError
-from curate.laws.parameters import Parameter
+from curate.laws.parameters import Floats, Parameter
 
 if TYPE_CHECKING:
-    from curate.laws.fitting import Fit, Profile
+    from curate.laws.fitting import Fit, Problem, Profile
 
-RISE = 2.7055 / 2
-"""Half the .9 quantile of chi squared with one degree of freedom."""
+LEVEL = 0.9
 MAX_SPAN = 10.0
 """Ratio of the ends of the profile's interval from which on a parameter of factors is not identified."""
 GRID_POINTS = 21
@@ -64,26 +66,48 @@ class _Walk:
     def __init__(self, fit: "Fit", name: str) -> None:
         self.fit, self.name, self.values = fit, name, dict(fit.values)
 
-    def at(self, value: float) -> float:
-        """The least objective with the parameter held at `value`."""
+    def at(self, value: float, enough: float = -math.inf) -> float:
+        """The least objective with the parameter held at `value`, or some value that is not above `enough`."""
         from curate.laws.fitting import Problem
 
         first = self.fit.problem
         space = first.space.without(self.name, value)
         held = Problem(space, first._residuals, first.data, first.loss, first.delta)
-        starts = [space.vector(self.values), space.vector(self.fit.values)]
-        best = min((held.resolve(start) for start in starts[: 1 + (len(starts[0]) > 0)]), key=held.objective)
+        best, least = space.vector(self.values), math.inf
+        for start in (self.values, self.fit.values):
+            for end in self._ends(held, space.vector(start), is_rough=enough > -math.inf):
+                objective = held.objective(end)
+                if objective < least:
+                    best, least = end, objective
+                if least <= enough:
+                    break
+            if least <= enough:
+                break
         self.values = space.values(best)
-        return held.objective(best)
+        return least
+
+    @staticmethod
+    def _ends(held: "Problem", start: Floats, *, is_rough: bool) -> Iterator[Floats]:
+        """Points that are reached from a start, each better than the one before."""
+        yield start
+        end = held.follow(start, max_calls=60)
+        yield end
+        yield held.polish(end, rounds=1, max_steps=60) if is_rough else held.polish(end)
 
 
-def bounded(fit: "Fit", name: str) -> Bounded:
+def bounded(fit: "Fit", name: str, level: float = LEVEL) -> Bounded:
     """Walk out from the best value on both sides until the objective has risen."""
     parameter = _free(fit, name)
-    limit = fit.objective + RISE * fit.problem.spread(fit.vector)
+    limit = fit.objective + rise(fit, level) * fit.problem.spread(fit.vector)
     low, open_below = _end(fit, parameter, limit, -1)
     high, open_above = _end(fit, parameter, limit, +1)
     return Bounded(low, high, open_below, open_above)
+
+
+def rise(fit: "Fit", level: float) -> float:
+    """Half the quantile of F(1, points - parameters): how far the objective rises, in units of its spread."""
+    degrees = max(fit.num_points - len(fit.vector), 1)
+    return float(stats.t.ppf((1 + level) / 2, degrees) ** 2) / 2
 
 
 def _end(fit: "Fit", parameter: Parameter, limit: float, sign: int) -> tuple[float, bool]:
@@ -94,14 +118,14 @@ def _end(fit: "Fit", parameter: Parameter, limit: float, sign: int) -> tuple[flo
     while abs(bound - inside) > 1e-12:
         outside = inside + sign * step
         outside = min(outside, bound) if sign > 0 else max(outside, bound)
-        if walk.at(parameter.outer(outside)) > limit:
+        if walk.at(parameter.outer(outside), limit) > limit:
             break
         inside, step = outside, step * 2
     else:
         return parameter.outer(bound), True
     for _ in range(6):
         middle = (inside + outside) / 2
-        if walk.at(parameter.outer(middle)) > limit:
+        if walk.at(parameter.outer(middle), limit) > limit:
             outside = middle
         else:
             inside = middle
@@ -113,10 +137,9 @@ def _first_step(fit: "Fit", parameter: Parameter) -> float:
     at = [each.name for each in fit.problem.space.free].index(parameter.name)
     span = float(fit.problem.space.high[at] - fit.problem.space.low[at])
     jacobian = fit.problem.jacobian(fit.vector)
-    try:
-        variance = np.linalg.inv(jacobian.T @ jacobian)[at, at] * fit.problem.spread(fit.vector)
-    except np.linalg.LinAlgError:
-        return span / 50
+    # The pseudo-inverse: a parameter without effect must not spoil the steps of the others.
+    curvature = np.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
+    variance = curvature[at, at] * fit.problem.spread(fit.vector)
     if not (np.isfinite(variance) and variance > 0):
         return span / 50
     return float(np.clip(0.5 * np.sqrt(variance), span * 1e-6, span / 10))

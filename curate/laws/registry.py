@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.errors import ConfigError
+from curate.laws.batch import BatchLaw
 from curate.laws.chinchilla import Chinchilla
 from curate.laws.data_constrained import DataConstrained
 from curate.laws.law import Law
+from curate.laws.power import PowerLaw
 from curate.laws.quality_quantity import QualityQuantity
 
 LAWS: dict[str, type[Law]] = {
     QualityQuantity.name: QualityQuantity,
     DataConstrained.name: DataConstrained,
     Chinchilla.name: Chinchilla,
+    BatchLaw.name: BatchLaw,
+    PowerLaw.name: PowerLaw,
 }
 
 

@@ -33,6 +33,8 @@ class Slopes:
     """Slopes of a law, a row for each target and a column for each pool, in the order of the pools."""
 
     values: Floats
+    weights: Floats
+    """Of the targets, sum 1."""
     source: str
 
 
@@ -64,15 +66,35 @@ def slopes_by_name(law: Any, names: Sequence[str], *, at: str) -> dict[str, Floa
     return found
 
 
+def weights_of_targets(law: Mapping[str, Any], *, at: str) -> Floats:
+    """Read the weights of the targets of a law whose slopes are checked; without any they are equal.
+
+    Raises:
+        ConfigError: They are not one for each target, not below 0, sum 1.
+    """
+    count, given = len(law["slopes"]), law.get("weights")
+    if given is None:
+        return np.full(count, 1.0 / count)
+    try:
+        weights = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if weights.shape != (count,) or not (weights >= 0).all() or not abs(weights.sum() - 1) <= 1e-6:
+        raise ConfigError(f"{at}: weights are a share for each of {count} targets, sum 1: {given!r:.80}")
+    return weights
+
+
 def slopes_from_law(path: Path, names: Sequence[str]) -> Slopes:
     """Read a law by name of the pools; it knows these pools and no others.
 
     Raises:
         ConfigError: It is no such law.
     """
-    found = slopes_by_name(read_json(path), names, at=str(path))
+    law = read_json(path)
+    found = slopes_by_name(law, names, at=str(path))
     by_pool({name: 0.0 for name in found}, names, at=f"{path}: the law")
-    return Slopes(values=np.stack([found[name] for name in names], axis=1), source=str(path))
+    values = np.stack([found[name] for name in names], axis=1)
+    return Slopes(values=values, weights=weights_of_targets(law, at=str(path)), source=str(path))
 
 
 def slopes_from_evidence(evidence: Evidence, pools: Pools) -> Slopes:
@@ -85,15 +107,21 @@ def slopes_from_evidence(evidence: Evidence, pools: Pools) -> Slopes:
     columns = [found[pool.name] for pool in evidence.pools]
     parts = evidence.match(pools.supplies)
     values = [np.sum([share * columns[place] for place, share in part], axis=0) for part in parts]
-    return Slopes(values=np.stack(values, axis=1), source=evidence.source)
+    weights = weights_of_targets(evidence.law, at=evidence.source)
+    return Slopes(values=np.stack(values, axis=1), weights=weights, source=evidence.source)
 
 
 def program_of(pools: Pools, target: int, slopes: Slopes, *, kl: float) -> Program:
     """Pose the problem for these pools and this target."""
     natural = pools.unique / float(pools.unique.sum(dtype=np.float64))
-    caps = np.minimum(pools.caps, target) / target
+    caps = np.maximum(np.minimum(pools.caps, target), 0.5) / target  # a cap of no token rounds to none
+    counted = slopes.weights > 0
     return Program(
-        intercepts=np.zeros(len(slopes.values)), slopes=slopes.values, prior=natural, caps=caps, kl=kl
+        intercepts=np.log(slopes.weights[counted] * counted.sum()),
+        slopes=slopes.values[counted],
+        prior=natural,
+        caps=caps,
+        kl=kl,
     )
 
 

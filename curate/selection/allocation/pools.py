@@ -84,16 +84,13 @@ class Pools:
     """All pools, by name; arrays have one entry for each."""
 
     supplies: tuple[Supply, ...]
+    names: tuple[str, ...]
+    """Sorted."""
     unique: Ints
     """Unique tokens."""
     cap_epochs: Floats
     caps: Ints
     """Greatest number of tokens; what is above the greatest target is cut to it."""
-
-    @property
-    def names(self) -> list[str]:
-        """Their names, sorted."""
-        return [supply.name for supply in self.supplies]
 
     def total_cap(self) -> int:
         """All tokens that may be taken together."""
@@ -117,6 +114,7 @@ def pools_of(supplies: Sequence[Supply], cap: float | Mapping[str, float]) -> Po
     epochs = _epochs(cap, names)
     return Pools(
         supplies=tuple(ordered),
+        names=tuple(names),
         unique=np.array([supply.unique_tokens for supply in ordered], dtype=np.int64),
         cap_epochs=np.array(epochs),
         caps=np.array(_caps(ordered, epochs), dtype=np.int64),

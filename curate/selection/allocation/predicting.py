@@ -5,7 +5,8 @@ would be predicted to fade ten times slower (half lives of a mixture are divided
 `QualityQuantity.predict_mixture` at the shares of the plan.
 
 Data-constrained: D_eff is what all tokens are worth together, in tokens of the mean utility; the loss is
-that of D_eff fresh tokens, with the parameters that so many different tokens can use.
+that of D_eff fresh tokens, with the parameters that so many different tokens can use. So for a large model a
+plan of more different tokens may be predicted to be better than the one whose tokens are worth most.
 
 Not here: the laws (curate.laws), plans (candidates.py).
 """

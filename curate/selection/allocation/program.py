@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.errors import ConfigError
+from curate.selection.allocation.capped import capped_shares
 from curate.selection.mixer import Floats
 
 MAX_STEPS = 300
@@ -28,7 +29,7 @@ TOLERANCE = 1e-13
 """Wanted difference of primal and dual objective, relative to their size."""
 MAX_GAP = 1e-8
 MAX_EXPONENT = 600.0
-"""Greatest size of the exponent of a law at any mixture: exp of more does not fit."""
+"""Greatest exponent of a law at any mixture: exp of more does not fit a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +68,16 @@ def solve(program: Program) -> Solution:
         ConfigError: The law grows beyond what fits a number, or no mixture of a small enough error was found.
     """
     logs, caps = np.log(program.prior), program.caps
-    extremes = np.stack([program.slopes.min(axis=1), program.slopes.max(axis=1)]) + program.intercepts
-    widest = float(extremes.ravel()[np.abs(extremes).argmax()])
-    if not abs(widest) <= MAX_EXPONENT:
-        raise ConfigError(f"a log-linear law reaches an exponent beyond {MAX_EXPONENT:g}: {widest:g}")
+    widest = float((program.intercepts + program.slopes.max(axis=1)).max())
+    if not widest <= MAX_EXPONENT:
+        raise ConfigError(f"a log-linear law reaches an exponent above {MAX_EXPONENT:g}: {widest:g}")
     num_targets = len(program.intercepts)
 
     def state(prices: Floats) -> _Point:
         return _Point.at(program, logs, prices)
 
-    prices = np.exp(program.intercepts + program.slopes @ np.minimum(program.prior, caps)) / num_targets
+    first = np.exp(program.intercepts + program.slopes @ np.minimum(program.prior, caps))
+    prices = np.maximum(first, 1e-300) / num_targets
     point = state(prices)
     steps = 0
     while point.gap > TOLERANCE * max(1.0, abs(point.primal)) and steps < MAX_STEPS:
@@ -149,24 +150,3 @@ def _step(point: _Point, program: Program, state: "Callable[[Floats], _Point]") 
             return found
         length /= 2
     return None
-
-
-def capped_shares(weights: Floats, caps: Floats) -> tuple[Floats, np.ndarray]:
-    """Share 1 out in proportion to exp(weights), none above its cap; and which are below it.
-
-    The caps add up to at least 1.
-    """
-    log_caps = np.log(caps)
-    order = np.argsort(log_caps - weights, kind="stable")  # the order in which pools are full
-    capped = np.concatenate([[0.0], np.cumsum(caps[order])])[:-1]
-    rest = np.logaddexp.accumulate(weights[order][::-1])[::-1]
-    room = np.maximum(1.0 - capped, 1e-300)  # the caps before may be all there is, and a rounding more
-    fits = np.log(room) - rest <= (log_caps - weights)[order]
-    first = int(np.argmax(fits)) if fits.any() else len(caps)
-    shares, is_free = caps.copy(), np.zeros(len(caps), dtype=bool)
-    if first < len(caps):
-        free = order[first:]
-        is_free[free] = True
-        parts = np.exp(weights[free] - weights[free].max())
-        shares[free] = np.minimum(parts / parts.sum() * room[first], caps[free])
-    return shares, is_free

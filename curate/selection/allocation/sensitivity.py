@@ -7,7 +7,7 @@ their strong ends, then those of each pool alone, of the pools whose interval is
 Cost: one allocation a row. Not here: intervals of the fit (curate.laws).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +50,7 @@ def shift_of(change: str, pools: Pools, target: int, before: Ints, after: Ints) 
     )
 
 
-def _changes(utilities: Utilities, names: list[str]) -> Iterator[tuple[str, Utilities]]:
+def _changes(utilities: Utilities, names: Sequence[str]) -> Iterator[tuple[str, Utilities]]:
     logs = np.log(utilities.strengths)
     for factor in RATIOS:
         changed = np.exp(logs.mean() + factor * (logs - logs.mean()))

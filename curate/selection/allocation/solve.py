@@ -67,7 +67,7 @@ def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: All
     return Allocation(
         rule=settings.rule,
         target_tokens=target,
-        names=tuple(pools.names),
+        names=pools.names,
         unique_tokens=tuple(pools.unique.tolist()),
         tokens=tuple(found.tokens.tolist()),
         caps=tuple(pools.cap_epochs.tolist()),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from curate.errors import ConfigError
-from curate.selection.allocation.program import Program, capped_shares, solve
+from curate.selection.allocation.capped import capped_shares
+from curate.selection.allocation.program import Program, solve
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "olmix_exact.json").read_text("utf-8"))
 
@@ -121,10 +122,14 @@ def test_a_thousand_pools_and_fifty_targets_are_solved(kl: float) -> None:
 
 
 def test_a_law_that_does_not_fit_a_number_is_refused() -> None:
-    with pytest.raises(ConfigError, match="exponent beyond 600: 1000"):
+    with pytest.raises(ConfigError, match="exponent above 600: 1000"):
         solve(program([[1000.0, 0.0]], [0.5, 0.5], [1.0, 1.0], 0.05))
-    with pytest.raises(ConfigError, match="exponent beyond 600: -900"):
-        solve(program([[-900.0, 0.0]], [0.5, 0.5], [1.0, 1.0], 0.05))
+
+
+def test_pools_that_saturate_have_steep_slopes() -> None:
+    found = solve(program([[-1000.0, 0.0, -3.0], [2.0, -900.0, 0.0]], [0.5, 0.2, 0.3], [1.0] * 3, 0.05))
+    assert found.gap < 1e-10 and found.objective < 0.05
+    assert (found.shares > 0.01).all()
 
 
 @given(
