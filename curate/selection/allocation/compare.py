@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 from curate.errors import ConfigError
 from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
@@ -28,6 +29,9 @@ TOLERANCE = 1e-3
 MAX_CROSSOVERS = 8
 """Between two budgets of the grid."""
 FLOPS_PER_TOKEN = 6
+
+Value: TypeAlias = Callable[[Candidate, int], float | None]
+"""What is predicted for a candidate at a budget."""
 
 
 def compare(
@@ -54,42 +58,49 @@ def compare(
         ConfigError: Settings or budgets are wrong.
         DataError: Pools or files are wrong.
     """
-    for name, value in (("params", params), ("sample_tokens", sample_tokens)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} is a finite number above 0: {value}")
+    _check(params=params, sample_tokens=sample_tokens)
     target = parse_target(target_tokens)
     pools = pools_of(supplies, settings.cap)
     evidence = None if settings.evidence is None else read_evidence(Path(settings.evidence))
     utilities = utilities_for(pools, settings, evidence)
     predict, quality, law = predictor(utilities, pools.unique, params=params, sample_tokens=sample_tokens)
     grid = _grid(target, pools.total_cap()) if budgets is None else check_budgets(budgets)
-    found = candidates(pools, utilities)
-    seen: dict[tuple[str, int], float | None] = {}
-
-    def predicted(candidate: Candidate, budget: int) -> float | None:
-        key = (candidate.name, budget)
-        if key not in seen:
-            seen[key] = _value(candidate, budget, predict)
-        return seen[key]
-
+    found, value = candidates(pools, utilities), _values(predict)
+    curves = [
+        Curve(name=each.name, is_nested=each.is_nested, predicted=tuple(value(each, n) for n in grid))
+        for each in found
+    ]
     return Comparison(
         law=law,
         quality=quality,
         budgets=tuple(grid),
-        flops=None if params is None else tuple(FLOPS_PER_TOKEN * params * budget for budget in grid),
-        curves=tuple(
-            Curve(
-                name=each.name,
-                is_nested=each.is_nested,
-                predicted=tuple(predicted(each, budget) for budget in grid),
-            )
-            for each in found
-        ),
-        crossovers=_crossovers(found, grid, predicted),
-        filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, predicted),
+        flops=None if params is None else tuple(FLOPS_PER_TOKEN * params * n for n in grid),
+        curves=tuple(curves),
+        crossovers=_crossovers(found, grid, value),
+        filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, value),
         target_tokens=target,
         warnings=utilities.warnings,
     )
+
+
+def _check(**numbers: float | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} is a finite number above 0: {value}")
+
+
+def _values(predict: Predict) -> Value:
+    """Predict for candidates and budgets, each once; None where the caps do not allow the budget."""
+    seen: dict[tuple[str, int], float | None] = {}
+
+    def value(candidate: Candidate, budget: int) -> float | None:
+        key = (candidate.name, budget)
+        if key not in seen:
+            allowed = budget <= candidate.limit
+            seen[key] = predict(candidate.tokens(budget)) if allowed else None
+        return seen[key]
+
+    return value
 
 
 def _grid(target: int, most: int) -> list[int]:
@@ -101,13 +112,7 @@ def _grid(target: int, most: int) -> list[int]:
     return grid if len(grid) > 1 else [grid[0], grid[0] + 1]
 
 
-def _value(candidate: Candidate, budget: int, predict: Predict) -> float | None:
-    return None if budget > candidate.limit else predict(candidate.tokens(budget))
-
-
-def _crossovers(
-    found: Sequence[Candidate], grid: Sequence[int], value: Callable[[Candidate, int], float | None]
-) -> tuple[Crossover, ...]:
+def _crossovers(found: Sequence[Candidate], grid: Sequence[int], value: Value) -> tuple[Crossover, ...]:
     """Find where the best candidate changes."""
 
     def best(budget: int) -> str:

@@ -39,6 +39,9 @@ def whole_tokens(parts: Floats, caps: Ints, target: int, *, values: Floats | Non
 
 def shared_out(budget: int, room: Ints) -> Ints:
     """Share whole tokens out in proportion to `room`, ties by place; the room is at least the budget."""
+    places = np.flatnonzero(room)
     width = len(str(len(room)))
-    by_place = {f"{place:0{width}}": value for place, value in enumerate(room.tolist())}
-    return np.array(list(split_budget(budget, by_place).values()), dtype=np.int64)
+    by_place = {f"{place:0{width}}": int(room[place]) for place in places.tolist()}
+    tokens = np.zeros(len(room), dtype=np.int64)
+    tokens[places] = list(split_budget(budget, by_place).values())
+    return tokens
