@@ -26,7 +26,7 @@ from curate.laws.law import Fitted
 from curate.laws.parameters import Parameter
 
 Law = TypeVar("Law", bound=DataConstrained)
-Free = Literal["repeats", "all"]
+Free = Literal["repeats", "fresh", "all"]
 TOKEN_STARTS = tuple(2.0**power for power in range(10))
 PARAM_STARTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Huber's loss has many local optima along the valley of the two: each pair is followed."""
@@ -50,9 +50,10 @@ def fit_runs(  # over: what is fitted, and the settings of the fitter
     Args:
         law: The class of the law.
         columns: Of the runs.
-        free: `repeats` holds the law of fresh tokens at `base`; `all` fits it too.
+        free: `repeats` holds the law of fresh tokens at `base`; `fresh` fits that and holds the worth of
+            repeats at its published values, for runs that hardly repeat; `all` fits both.
         base: With `repeats`; None is the published tied one of C4.
-        is_tied: With `all`, one exponent for parameters and tokens.
+        is_tied: With `all` and `fresh`, one exponent for parameters and tokens.
         decay: What fades; the other's parameter is held at its published value and has no effect.
         loss: Of the fitter.
         delta: Of the fitter.
@@ -64,11 +65,11 @@ def fit_runs(  # over: what is fitted, and the settings of the fitter
         ConfigError: a setting is wrong.
     """
     positive(columns, DataConstrained.columns)
-    if free not in ("repeats", "all"):
-        raise ConfigError(f"free is repeats or all: {free!r}")
+    if free not in ("repeats", "fresh", "all"):
+        raise ConfigError(f"free is repeats, fresh or all: {free!r}")
     if decay not in DECAYS:
         raise ConfigError(f"decay is one of {', '.join(DECAYS)}: {decay!r}")
-    if free == "all" and base is not None:
+    if free != "repeats" and base is not None:
         raise ConfigError(
             "base is the law that free=repeats holds", hint="leave out base, or say free=repeats"
         )
@@ -77,7 +78,8 @@ def fit_runs(  # over: what is fitted, and the settings of the fitter
     if free == "repeats":
         space = [*_held(base or Chinchilla.published()), *_repeats(decay, TOKEN_STARTS, PARAM_STARTS)]
     else:
-        space = [*parameters(is_tied=is_tied), *_repeats(decay, TOKEN_STARTS[1::3], PARAM_STARTS[1::3])]
+        worth = _repeats(decay if free == "all" else "none", TOKEN_STARTS[1::3], PARAM_STARTS[1::3])
+        space = [*parameters(is_tied=is_tied), *worth]
     found = fit(
         space, _residuals(decay), columns,
         loss=loss, delta=delta, bootstrap=bootstrap, seed=seed,

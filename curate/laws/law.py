@@ -81,9 +81,9 @@ class Fitted(Generic[L]):
             lines.append(
                 f"{where}objective {each.objective:.9g} over {each.num_points} residuals, rms {size:.4g}"
             )
-            ends = each.intervals() if each.draws else {}
             for key, value in each.values.items():
-                low_high = f"  90 % {ends[key][0]:.4g} to {ends[key][1]:.4g}" if key in ends else ""
+                end = each.ends.get(key)
+                low_high = f"  90 % {end.low:.4g} to {end.high:.4g}" if end else ""
                 doubt = "  NOT IDENTIFIED" if key in each.doubts else ""
                 lines.append(f"  {key:<24} {value:<12.6g}{low_high}{doubt}")
         return "\n".join([*lines, *(f"note: {text}" for text in self.doubts())])

@@ -67,7 +67,7 @@ class _Walk:
         self.fit, self.name, self.values = fit, name, dict(fit.values)
 
     def at(self, value: float, enough: float = -math.inf) -> float:
-        """The least objective with the parameter held at `value`, or some value that is not above `enough`."""
+        """The least objective with the parameter held at `value`, or one that is not above `enough`."""
         from curate.laws.fitting import Problem
 
         first = self.fit.problem
@@ -90,9 +90,10 @@ class _Walk:
     def _ends(held: "Problem", start: Floats, *, is_rough: bool) -> Iterator[Floats]:
         """Points that are reached from a start, each better than the one before."""
         yield start
-        end = held.follow(start, max_calls=60)
+        # What is compared with a limit need not be known to more than some digits.
+        end = held.follow(start, max_calls=60, gain=1e-6 if is_rough else 1e-12)
         yield end
-        yield held.polish(end, rounds=1, max_steps=60) if is_rough else held.polish(end)
+        yield held.polish(end, rounds=1, max_steps=60, gain=1e-6) if is_rough else held.polish(end)
 
 
 def bounded(fit: "Fit", name: str, level: float = LEVEL) -> Bounded:
@@ -149,8 +150,7 @@ def doubts(fit: "Fit") -> dict[str, str]:
     """A sentence for each free parameter that the data do not identify."""
     found = {}
     for parameter in fit.problem.space.free:
-        ends = bounded(fit, parameter.name)
-        text = _doubt(parameter, ends)
+        text = _doubt(parameter, fit.ends[parameter.name])
         if text:
             found[parameter.name] = text
     return found

@@ -28,6 +28,7 @@ def test_planted_parameters_come_back(name: str) -> None:
         assert getattr(found, key) == pytest.approx(getattr(law, key), rel=1e-4), key
 
 
+@pytest.mark.slow
 def test_a_tie_gives_one_exponent_and_a_worse_fit_of_other_curves() -> None:
     frame = runs(Chinchilla.published("c4_untied"), noise=0.002)
     tied, free = (Chinchilla.fit_table(frame, is_tied=is_tied) for is_tied in (True, False))

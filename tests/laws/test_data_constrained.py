@@ -112,6 +112,14 @@ def test_all_parameters_fit_better_than_the_law_of_other_runs() -> None:
     assert free.fit.objective < tied.fit.objective
 
 
+def test_the_worth_of_repeats_can_be_held_while_the_rest_is_fitted() -> None:
+    law = DataConstrained.over(Chinchilla.published("c4_tied"))
+    found = DataConstrained.fit_table(curves(law), free="fresh")
+    assert [each.name for each in found.fit.problem.space.free] == ["ln_a", "ln_b", "ln_e", "alpha"]
+    assert found.law.repeat_tokens == law.repeat_tokens
+    assert found.law.alpha == pytest.approx(law.alpha, rel=1e-4)
+
+
 def curves(law: DataConstrained, *, noise: float = 0.0) -> pl.DataFrame:
     rows = [
         (params, unique * epochs, unique)
@@ -213,7 +221,7 @@ def test_nonsense_points_and_settings_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="method is exact or published_grid: 'best'"):
         LAW.optimal_allocation(1e20, 1e9, method="best")
     for setting, message in {
-        "free": "free is repeats or all: 'x'",
+        "free": "free is repeats, fresh or all: 'x'",
         "decay": "decay is one of both, data, parameters, none: 'x'",
     }.items():
         with pytest.raises(ConfigError, match=message):

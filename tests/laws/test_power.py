@@ -64,6 +64,7 @@ def test_predictions_of_a_table_and_inverses_hold() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_short_curve_does_not_know_its_floor_and_says_so() -> None:
     found = PowerLaw.fit_table(curves(ONE, noise=0.02).filter(pl.col("x") < 200))
     assert "floor" in found.fit.doubts

@@ -218,6 +218,7 @@ def test_planted_parameters_lie_in_the_intervals_of_noisy_curves() -> None:
     assert all(found.fit.identified.values())
 
 
+@pytest.mark.slow
 def test_a_half_life_without_repeats_is_not_identified_and_says_so() -> None:
     once = runs(PLANTED, noise=0.002).filter((pl.col("pool") != "poor") | (pl.col("samples") <= POOL))
     found = QualityQuantity.fit_table(once)
