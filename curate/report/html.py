@@ -99,8 +99,18 @@ def view(report: Report, detail: Detail) -> dict[str, Any]:
         "num_more_pools": max(0, len(report.pools) - MAX_POOLS),
         "pool_tokens": sum(int(pool.get("planned_tokens") or 0) for pool in report.pools),
         "recipe": report.recipe[:MAX_RECIPE_CHARS],
+        "budget": budget_part(report),
         "KEPT": KEPT,
     }
+
+
+def budget_part(report: Report) -> Markup:
+    """Give the section of the budget, where one was shared out over pools."""
+    if report.budget is None or report.budget["allocation"] is None:
+        return Markup("")
+    from curate.report.budget_page import section
+
+    return section(report.budget)
 
 
 def colour_names(report: Report) -> dict[str, str]:

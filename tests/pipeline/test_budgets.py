@@ -126,6 +126,15 @@ def _unique(rows: list[dict], pool: str) -> tuple[int, int]:
     return len(mine), sum(mine)
 
 
+def test_the_report_has_the_budget_with_its_plot(tiered):
+    tiered["plan"] |= {"pools": {"tiers": {"of": SCORE, "quantiles": QUANTILES}}, "budget": "1M"}
+    tiered["plan"]["allocate"] = {"rule": "marginal", "prior": "qqt_tmars_imagenet"}
+    run = curate.run(tiered, write=False)
+    page = (run.path / "report.html").read_text()
+    assert "<h2>Budget</h2>" in page and "Quality against compute" in page and len(page) < 200_000
+    assert json.loads((run.path / "report.json").read_text())["budget"] == run.plan_file.budget()
+
+
 def test_a_damaged_budget_is_found(tiered):
     run = curate.run(tiered, write=False)
     (run.plan_file.path / "budget.json").write_text("{}")
