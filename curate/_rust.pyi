@@ -148,6 +148,7 @@ class LaneFiller:
 def describe_batch(
     tokens: Array, seq_len: int, spans: Array, out: tuple[Array, Array, Array, Array]
 ) -> None: ...
+
 @final
 class TokenEncoder:
     def __new__(cls, path: str | PathLike[str], pattern: str | None) -> TokenEncoder: ...
