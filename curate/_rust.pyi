@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy.typing as npt
 import pyarrow as pa
 
-Array: TypeAlias = npt.NDArray[Any]
+_Numbers: TypeAlias = npt.NDArray[Any]
 
 BUILD_PROFILE: Final[str]
 
@@ -136,24 +136,24 @@ class NgramCounter:
 @final
 class LaneFiller:
     def __new__(
-        cls, shape: tuple[int, int, int, int, int, int], cursor: Array, served: Array, done: Array
+        cls, shape: tuple[int, int, int, int, int, int], cursor: _Numbers, served: _Numbers, done: _Numbers
     ) -> LaneFiller: ...
-    def reweigh(self, weights: Array, passes: Array, clocks: Array) -> None: ...
+    def reweigh(self, weights: _Numbers, passes: _Numbers, clocks: _Numbers) -> None: ...
     def fill(self) -> tuple[int, int, int, int] | None: ...
     def supply(
         self,
         lane_pool: tuple[int, int],
         place: tuple[int, int],
         files: list[pa.Array],
-        file_of: Array | None,
-        tables: tuple[Array, Array, Array],
+        file_of: _Numbers | None,
+        tables: tuple[_Numbers, _Numbers, _Numbers],
     ) -> None: ...
     def exhaust(self, lane: int, pool: int) -> None: ...
     def forget(self, lane: int, pool: int) -> None: ...
-    def finish(self, out: Array) -> tuple[bytes, bytes, bytes, bytes, int]: ...
+    def finish(self, out: _Numbers) -> tuple[bytes, bytes, bytes, bytes, int]: ...
 
 def describe_batch(
-    tokens: Array, seq_len: int, spans: Array, out: tuple[Array, Array, Array, Array]
+    tokens: _Numbers, seq_len: int, spans: _Numbers, out: tuple[_Numbers, _Numbers, _Numbers, _Numbers]
 ) -> None: ...
 
 @final

@@ -53,13 +53,13 @@ def _open_epoch(order: PoolOrder, cursor: Ints) -> int:
 
 
 def _epoch_of_next(order: PoolOrder, lane: int, window: int, item: int) -> int:
-    """The epoch of what a lane serves next of a remainder; one after all where nothing is left."""
+    """The epoch of what a lane serves next of a remainder; the last one where nothing is left."""
     epochs = order.window_epochs(lane, window)
     while 0 < len(epochs) <= item:
         window, item = window + 1, 0
         epochs = order.window_epochs(lane, window)
     assert order.end is not None
-    return int(epochs[item]) if len(epochs) else order.end // order.levels.num_blocks
+    return int(epochs[item]) if len(epochs) else (order.end - 1) // order.levels.num_blocks
 
 
 def _add_whole_windows(counts: np.ndarray, order: PoolOrder, windows: Ints, epoch: int) -> None:

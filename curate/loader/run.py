@@ -136,6 +136,7 @@ class TrainingRun:
                 )
                 sums = self.world.sum(sums)
             sealed.append((block, self.mixing.seal(sums[:, :2], sums[:, 2], self.step)))
+            self._report_exhausted(np.flatnonzero(sums[:, 2] >= self.corpus.allowed))
             if block >= constants.delay:
                 self._feedback.clear(decides)
         self.mixing.log.forget(constants.block_of(max(self.step - KEPT_STEPS, 0)) - 1)
@@ -206,7 +207,8 @@ class TrainingRun:
             reweigh(self.arrays, self.mixing.log.of(block - 1), self.mixing.log.of(block), self.phases)
         for part in parts:
             part.delta.apply(self.arrays, self.lanes.start)
-        self._report_exhausted(parts)
+        for part in parts:
+            self._report_exhausted(np.unique(part.delta.touched[part.delta.done, 1]))
         self.step += 1
         if self.log is not None and self.step % constants.block_steps == 0:
             block = constants.block_of(self.step) - 1
@@ -232,16 +234,15 @@ class TrainingRun:
             began = self.corpus.constants.block_of(self.stages[-1].first_step)
             self.log.write(self.corpus, block, self.mixing.log.of(block), sums, first_block=began)
 
-    def _report_exhausted(self, parts: list[Sequences]) -> None:
-        """Say which pools have nothing left for a lane of this rank, once each."""
-        for part in parts:
-            for pool in np.unique(part.delta.touched[part.delta.done, 1]).tolist():
-                if pool not in self._exhausted:
-                    self._exhausted.add(pool)
-                    name = self.corpus.names[pool]
-                    _log.warning("pool %s is at its cap from step %d on", name, self.step)
-                    if self.log is not None and self.world.rank == 0:
-                        self.log.note({"exhausted": name, "step": self.step})
+    def _report_exhausted(self, pools: Ints) -> None:
+        """Say that pools have nothing left, for a lane of this rank or for all, once each."""
+        for pool in pools.tolist():
+            if pool not in self._exhausted and self.corpus.index.pools[pool].num_tokens:
+                self._exhausted.add(pool)
+                name = self.corpus.names[pool]
+                _log.warning("pool %s is at its cap from step %d on", name, self.step)
+                if self.log is not None and self.world.rank == 0:
+                    self.log.note({"exhausted": name, "step": self.step})
 
     # State
 

@@ -121,7 +121,7 @@ def test_the_log_goes_on_where_the_pools_stay_the_same(tmp_path):
 def test_a_second_epoch_of_the_new_plan_gives_everything():
     sizes = [8] * 40
     data = made(
-        {"first": FakeIndex({"a": sizes}, name="first")}, seq_len=8, block_steps=1, end="pad", max_epochs=2
+        {"first": FakeIndex({"a": sizes}, name="first")}, seq_len=8, block_steps=1, end="pad", max_epochs=9
     )
     batches = iter(data)
     before = list(islice(batches, 3))
@@ -131,7 +131,7 @@ def test_a_second_epoch_of_the_new_plan_gives_everything():
     first, second = served(before, plan), served(batches, plan)
     assert set(first.values()) == {8, 16}, "some lanes were in the second epoch"
     assert {row: second[row] for row in range(40)} == {
-        row: 16 if row not in first else 8 for row in range(40)
+        row: 72 if row not in first else 64 for row in range(40)
     }
 
 
