@@ -172,9 +172,7 @@ class Problem:
         )
         return np.asarray(found.x)
 
-    def polish(
-        self, start: Floats, *, rounds: int = 3, max_steps: int = 1000, gain: float = 1e-14
-    ) -> Floats:
+    def polish(self, start: Floats, *, rounds: int = 3, max_steps: int = 1000, gain: float = 1e-14) -> Floats:
         """Go on by the quasi-Newton method where the trust region stops: at the edges of Huber's loss."""
         if len(start) == 0:
             return start
