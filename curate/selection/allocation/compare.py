@@ -19,6 +19,7 @@ from curate.selection.allocation.comparison import Comparison, Crossover, Curve,
 from curate.selection.allocation.evidence import read_evidence
 from curate.selection.allocation.pools import Supply, parse_target, pools_of
 from curate.selection.allocation.predicting import Predict, predictor
+from curate.selection.allocation.priors import TMARS_PRIOR, sample_tokens_of
 from curate.selection.allocation.settings import Allocate
 from curate.selection.allocation.solve import utilities_for
 
@@ -41,7 +42,7 @@ def compare(
     *,
     budgets: Sequence[int] | None = None,
     params: float | None = None,
-    sample_tokens: float = 1.0,
+    sample_tokens: float | None = None,
 ) -> Comparison:
     """Predict quality against compute for nested best tiers, natural, stratified and marginal plans.
 
@@ -52,7 +53,8 @@ def compare(
         budgets: Tokens to compare at, growing; None is five doublings each way, three a doubling, as far as
             the caps go.
         params: Parameters of the model, for FLOPs and for the data-constrained law.
-        sample_tokens: Tokens that are one sample to the quality-quantity law.
+        sample_tokens: Tokens that are one sample to the quality-quantity law; None is 1, and for the prior
+            of published tiers as many as make the pools as large as the published ones.
 
     Raises:
         ConfigError: Settings or budgets are wrong.
@@ -63,6 +65,9 @@ def compare(
     pools = pools_of(supplies, settings.cap)
     evidence = None if settings.evidence is None else read_evidence(Path(settings.evidence))
     utilities = utilities_for(pools, settings, evidence)
+    if sample_tokens is None:
+        is_published = settings.prior == TMARS_PRIOR and settings.evidence is None
+        sample_tokens = sample_tokens_of(pools.names, pools.unique) if is_published else 1.0
     predict, quality, law = predictor(utilities, pools.unique, params=params, sample_tokens=sample_tokens)
     grid = _grid(target, pools.total_cap()) if budgets is None else check_budgets(budgets)
     found, value = candidates(pools, utilities), _values(predict)

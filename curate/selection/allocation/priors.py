@@ -1,16 +1,16 @@
 """Utilities of quality tiers from published measurements, by name, for who has no runs of their own.
 
     qqt_tmars_imagenet   scaling laws for data filtering (Goyal et al. 2024, arXiv:2404.07177): utility and
-    half
-                         life of the four best deciles of T-MARS scores, fitted to ImageNet error of CLIP
-                         models
+                         half life of the four best deciles of T-MARS scores, fitted to ImageNet error of
+                         CLIP models
     equal                all pools alike; repeats fall off as in the data-constrained law (Muennighoff et al.
                          2023, arXiv:2305.16264)
 
 A tier that is not one of the published deciles gets the mean over its range of quantiles; beyond the best 40
 % nothing is published, and the line through the last two deciles is continued, with a warning. These numbers
 are of images with captions, not of text: they say how fast quality and repetition pay less, not how good a
-model gets.
+model gets. So predictions are made at equal passes: a decile of the corpus counts as the published 12.8M
+samples.
 
 Not here: what was fitted on runs of your own (evidence.py).
 """
@@ -23,6 +23,7 @@ import numpy as np
 
 from curate.errors import ConfigError
 from curate.selection.allocation.utilities import Utilities
+from curate.selection.mixer import Ints
 
 TIER = re.compile(r"(?:.*/)?q(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", re.DOTALL)
 """Names of pools that are tiers: percent of the tokens from the best, as `q10-20` or `web/q10-20`."""
@@ -32,8 +33,11 @@ TMARS = "tmars_imagenet1k_utility"
 DECILES = 4
 """Published tiers, from the best one on."""
 END = DECILES / 10
-PRIORS = ("equal", "qqt_tmars_imagenet")
+TMARS_PRIOR = "qqt_tmars_imagenet"
+PRIORS = ("equal", TMARS_PRIOR)
 
+DECILE_SAMPLES = 12.8e6
+"""Samples of a published decile."""
 LEAST = 1e-3
 """Strength that the line beyond the published deciles does not fall below."""
 
@@ -45,6 +49,12 @@ def tier_of(name: str) -> tuple[float, float] | None:
         return None
     low, high = float(match[1]) / 100, float(match[2]) / 100
     return (low, high) if 0 <= low < high <= 1 else None
+
+
+def sample_tokens_of(names: Sequence[str], unique: Ints) -> float:
+    """Give the tokens that count as one sample, so that tiers are of the published size."""
+    covered = sum(high - low for low, high in {tier for tier in map(tier_of, names) if tier is not None})
+    return float(unique.sum(dtype=np.float64)) / (covered * 10 * DECILE_SAMPLES)
 
 
 def prior_utilities(prior: str, names: Sequence[str]) -> Utilities:
@@ -65,7 +75,7 @@ def prior_utilities(prior: str, names: Sequence[str]) -> Utilities:
             law=law,
             warnings=("utilities are of the prior equal: no difference between pools was measured",),
         )
-    if prior != "qqt_tmars_imagenet":
+    if prior != TMARS_PRIOR:
         raise ConfigError(f"there is no prior {prior!r}", hint=f"priors: {', '.join(PRIORS)}")
     return _tmars(names)
 
@@ -87,7 +97,7 @@ def _tmars(names: Sequence[str]) -> Utilities:
     beyond = [name for name, tier in zip(names, known, strict=True) if tier[1] > END + 1e-9]
     warnings = [
         "utilities are of the prior qqt_tmars_imagenet (images with captions, ImageNet), "
-        "not measured on these pools"
+        "not measured on these pools; predictions take a decile of the corpus for its 12.8M samples"
     ]
     if beyond:
         warnings.append(

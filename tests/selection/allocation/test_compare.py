@@ -128,6 +128,14 @@ def test_samples_of_many_tokens_are_fewer_samples() -> None:
         assert one.predicted == pytest.approx(other.predicted, rel=1e-7)
 
 
+def test_the_prior_is_read_at_equal_passes_whatever_the_size_of_the_corpus() -> None:
+    small = [Supply(name=t.name, unique_tokens=SIZE // 100, num_docs=1) for t in TIERS]
+    there = compare(TIERS, BUDGETS[2], PRIOR, budgets=BUDGETS)
+    here = compare(small, BUDGETS[2] // 100, PRIOR, budgets=[b // 100 for b in BUDGETS])
+    for one, other in zip(there.curves, here.curves, strict=True):
+        assert one.predicted == pytest.approx(other.predicted, rel=1e-6)
+
+
 def test_pools_that_are_no_tiers_are_joined_by_utility_and_thinned() -> None:
     pools = pools_of([Supply(name=f"p{n:03}", unique_tokens=10, num_docs=1) for n in range(100)], 4)
     strengths = np.arange(100, 0, -1.0)
