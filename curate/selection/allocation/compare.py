@@ -17,7 +17,7 @@ from curate.errors import ConfigError
 from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
 from curate.selection.allocation.comparison import Comparison, Crossover, Curve, best_of, widest_first
 from curate.selection.allocation.evidence import read_evidence
-from curate.selection.allocation.pools import Supply, parse_target, pools_of
+from curate.selection.allocation.pools import Pools, Supply, parse_target, pools_of
 from curate.selection.allocation.predicting import Predict, predictor
 from curate.selection.allocation.priors import TMARS_PRIOR, sample_tokens_of
 from curate.selection.allocation.settings import Allocate
@@ -65,9 +65,7 @@ def compare(
     pools = pools_of(supplies, settings.cap)
     evidence = None if settings.evidence is None else read_evidence(Path(settings.evidence))
     utilities = utilities_for(pools, settings, evidence)
-    if sample_tokens is None:
-        is_published = settings.prior == TMARS_PRIOR and settings.evidence is None
-        sample_tokens = sample_tokens_of(pools.names, pools.unique) if is_published else 1.0
+    sample_tokens = sample_tokens or _sample_tokens(pools, settings)
     predict, quality, law = predictor(utilities, pools.unique, params=params, sample_tokens=sample_tokens)
     grid = _grid(target, pools.total_cap()) if budgets is None else check_budgets(budgets)
     found, value = candidates(pools, utilities), _values(predict)
@@ -86,6 +84,12 @@ def compare(
         target_tokens=target,
         warnings=utilities.warnings,
     )
+
+
+def _sample_tokens(pools: Pools, settings: Allocate) -> float:
+    """Tokens of a sample where none are given."""
+    is_published = settings.prior == TMARS_PRIOR and settings.evidence is None
+    return sample_tokens_of(pools.names, pools.unique) if is_published else 1.0
 
 
 def _check(**numbers: float | None) -> None:
