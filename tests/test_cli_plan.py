@@ -1,12 +1,16 @@
 """`curate plan` from the command line: budgets as tokens, compute or parameters, and what is printed."""
 
+import json
 import math
 
+import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 import curate as package
 from curate.laws.data_constrained import DataConstrained
+from curate.laws.quality_quantity import QualityQuantity
 from tests.test_cli import write_recipe
 
 TIERS = {"of": "gopher.alpha_word_frac", "quantiles": [0.1, 0.2, 0.4]}
@@ -91,3 +95,54 @@ def test_a_budget_above_the_supply_without_allocate_says_what_is_missing(curate,
     path = write_recipe(tmp_path, plan={"pools": {"by": "source"}})
     done = curate("plan", path, "--flops", "6e15", "--params", "1e6", "-q")
     assert done.code == 0 and "nothing says that they may be repeated: add plan.allocate" in done.out
+
+
+def test_fitted_runs_become_evidence_that_is_of_their_documents(curate, path, tmp_path):
+    """Runs on the tiers, fitted; the evidence applies to the same documents alone."""
+    assert curate("plan", path, "-q").code == 0
+    truth = QualityQuantity(
+        pools=("q0-10", "q10-20", "q20-40", "q40-100"),
+        utilities=(-0.2, -0.15, -0.12, -0.05),
+        half_lives=(6.0, 5.0, 4.0, 3.0),
+        scale=0.05,
+    )
+    runs = pl.DataFrame(
+        [
+            {"pool": pool, "samples": 1e7 * passes, "size": 1e7}
+            for pool in truth.pools
+            for passes in (1, 2, 4, 7, 10)
+        ]
+    )
+    noise = np.random.default_rng(1).normal(0, 0.001, len(runs))
+    runs = runs.with_columns(error=pl.Series(truth.predict_table(runs) * np.exp(noise)))
+    runs.write_csv(tmp_path / "runs.csv")
+    evidence = tmp_path / "evidence.json"
+    done = curate(
+        "laws",
+        "fit",
+        "quality_quantity",
+        tmp_path / "runs.csv",
+        "--pools",
+        tmp_path / "run",
+        "--out",
+        evidence,
+    )
+    assert done.code == 0, done.err
+    pools = json.loads(evidence.read_text("utf-8"))["pools"]
+    assert pools["q0-10"]["utility"] == pytest.approx(-0.2, rel=0.05) and pools["q0-10"]["content"]
+    low, high = pools["q0-10"]["interval"]
+    assert low < pools["q0-10"]["utility"] < high
+    settings = ["--set", "plan.allocate.prior=null", "--set", f"plan.allocate.evidence={evidence}"]
+    found = curate("plan", path, *settings, "-q")
+    assert found.code == 0 and "evidence" in found.out and "not measured on these pools" not in found.out
+    # Tiers of other documents are refused by name.
+    other = curate("plan", path, *settings, "--set", "plan.pools.tiers.quantiles=[0.1, 0.2, 0.3]", "-q")
+    assert other.code == 2 and "q20-30" in other.errors[0] and "q30-100" in other.errors[0]
+
+
+def test_only_laws_of_utility_are_evidence_on_pools(curate, tmp_path):
+    curve = pl.DataFrame({"x": np.geomspace(1e2, 1e6, 12)}).with_columns(loss=1.5 + 20 / pl.col("x") ** 0.4)
+    curve.write_csv(tmp_path / "curve.csv")
+    pl.DataFrame({"pool": ["a"], "tokens": [10]}).write_csv(tmp_path / "pools.csv")
+    done = curate("laws", "fit", "power", tmp_path / "curve.csv", "--pools", tmp_path / "pools.csv")
+    assert done.code == 2 and "come from the law quality_quantity, not from: power" in done.errors[0]

@@ -31,6 +31,15 @@ def fit(  # over: the options of a command are its parameters
     runs: Annotated[Path, typer.Argument(help="Runs, CSV or Parquet.", metavar="RUNS")],
     settings: Settings = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Refits for 90 % intervals.")] = 0,
+    pools: Annotated[
+        Path | None,
+        typer.Option(
+            "--pools",
+            metavar="POOLS",
+            help="What the runs were made on, a run, a plan or a CSV: --out then is evidence for "
+            "plan.allocate, keyed by the pools' content.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the law as JSON.")] = None,
     profile: Annotated[
         list[str] | None,
@@ -49,15 +58,17 @@ def fit(  # over: the options of a command are its parameters
         given["bootstrap"] = bootstrap
     fitted = law_named(law).fit_table(read_table(runs), **given)
     profiles = [each for name in profile or [] for each in _profiles(fitted, name)]
+    written, notes = (fitted.law.to_json(), ()) if pools is None else _evidence(fitted, pools, runs)
     if out is not None:
-        replace_json(out, fitted.law.to_json())
+        replace_json(out, written)
     value = {
         "law": fitted.law.to_json(),
         "fits": {name: _fit_json(each) for name, each in fitted.fits.items()},
-        "doubts": list(fitted.doubts()),
+        "doubts": [*fitted.doubts(), *notes],
         "profiles": profiles,
     }
-    print_result(value, as_json, "\n".join([fitted.as_text(), *map(_profile_text, profiles)]))
+    texts = [fitted.as_text(), *(f"note: {note}" for note in notes), *map(_profile_text, profiles)]
+    print_result(value, as_json, "\n".join(texts))
 
 
 @laws_app.command()
@@ -96,13 +107,23 @@ def predict(
             frame.write_csv(handle)
 
 
+def _evidence(fitted: Any, pools: Path, runs: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What was fitted, by the content of the pools, and sentences on what is missing."""
+    from curate.selection.allocation.from_fit import evidence_of
+    from curate.selection.pool_tables import read_pools
+
+    evidence, notes = evidence_of(fitted, read_pools(pools), source=str(runs))
+    return evidence.to_json(), notes
+
+
 def _fit_json(fit: Any) -> dict[str, Any]:
-    ends = fit.intervals() if fit.draws else {}
+    draws = fit.intervals() if fit.draws else {}
     return {
         "values": fit.values,
         "objective": fit.objective,
         "num_points": fit.num_points,
-        "intervals": {name: list(pair) for name, pair in ends.items()},
+        "intervals": {name: [end.low, end.high] for name, end in fit.ends.items()},
+        "bootstrap": {name: list(pair) for name, pair in draws.items()},
         "identified": fit.identified,
         "doubts": fit.doubts,
     }
