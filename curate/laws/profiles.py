@@ -149,8 +149,17 @@ def doubts(fit: "Fit") -> dict[str, str]:
     for parameter in fit.problem.space.free:
         text = _doubt(parameter, fit.ends[parameter.name])
         if text:
-            found[parameter.name] = text
+            found[parameter.name] = text + _at_bound(parameter, fit.values[parameter.name])
     return found
+
+
+def _at_bound(parameter: Parameter, value: float) -> str:
+    """Say where the best value is an end of the search."""
+    span = parameter.inner(parameter.high) - parameter.inner(parameter.low)
+    for bound in (parameter.low, parameter.high):
+        if abs(parameter.inner(value) - parameter.inner(bound)) < 1e-6 * span:
+            return f"; its best value is the bound of the search, {bound:g}, so the truth may lie beyond"
+    return ""
 
 
 def _doubt(parameter: Parameter, ends: Bounded) -> str | None:

@@ -69,7 +69,8 @@ def fit_pools(  # over: what is fitted, and the settings of the fitter
     least = float(columns["error"].min())
     if floor is not None and floor >= least and not floor_inside:
         raise ConfigError(
-            f"floor is below every error, the least is {least:g}: {floor:g}", hint="floor=None fits it"
+            f"floor is below every error, the least is {least:g}: {floor:g}",
+            hint="`--set floor=null` (in Python floor=None) fits it",
         )
     places = [np.flatnonzero([each == pool for each in pools]).astype(np.int64) for pool in names]
     shape = _Shape(form, floor_inside, unit)

@@ -17,7 +17,8 @@ from curate.pipeline.plansettings import Budgets, Plan
 from curate.selection.allocation.allocation import Allocation
 from curate.selection.allocation.compare import compare
 from curate.selection.allocation.comparison import Comparison
-from curate.selection.allocation.pools import Supply
+from curate.selection.allocation.pools import MAX_TOKENS, Supply
+from curate.selection.allocation.priors import tier_of
 from curate.selection.allocation.solve import allocate
 from curate.selection.budget import resolve_budget, split_budget
 
@@ -25,7 +26,6 @@ FORMAT = 1
 FLOPS_PER_PARAM_TOKEN = 6
 MAX_COMPARED = 1000
 """Pools above which candidates are not compared over budgets, which takes minutes for 100,000."""
-MAX_TOKENS = 2**60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,22 @@ def decide_budget(plan: Plan, supplies: Sequence[tuple[str, int, int, str]]) -> 
         can_repeat=True,
         caps=dict(zip(found.names, found.caps, strict=True)),
         record=record | {"allocation": found.to_json(), "comparison": comparison},
+        warnings=_odd_tiers(pools),
+    )
+
+
+def _odd_tiers(pools: Sequence[Supply]) -> tuple[str, ...]:
+    """Say which tiers hold far more or less than their names say: equal scores are never parted."""
+    tokens: dict[tuple[float, float], int] = {}
+    for pool in pools:
+        if (tier := tier_of(pool.name)) is not None:
+            tokens[tier] = tokens.get(tier, 0) + pool.unique_tokens
+    total = sum(tokens.values())
+    return tuple(
+        f"the tier q{100 * low:g}-{100 * high:g} has {held / total:.0%} of the tokens: many documents have "
+        "the same score, and a prior takes the tier for what its name says"
+        for (low, high), held in sorted(tokens.items())
+        if not 0.5 <= held / total / (high - low) <= 1.5
     )
 
 

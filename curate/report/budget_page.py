@@ -19,7 +19,7 @@ from curate.errors import DataError
 from curate.report.drawing import percent, short, visible
 from curate.report.html import template
 from curate.selection.allocation.allocation import Allocation
-from curate.selection.allocation.comparison import Comparison, Curve
+from curate.selection.allocation.comparison import Comparison, Crossover, Curve
 
 FORMAT = 1
 COLOURS = (
@@ -227,12 +227,14 @@ def _lines(comparison: Comparison, title: str, values: Sequence[Sequence[float |
             (x, short(budget)) for x, budget in zip(places[::step], comparison.budgets[::step], strict=True)
         ],
         y_ticks=[(up(value), form.format(value)) for value in (low, (low + high) / 2, high)],
-        crossings=[
-            (across(each.tokens), name_of(f"{each.before} to {each.after} at {short(round(each.tokens))}"))
-            for each in comparison.crossovers
-        ],
+        crossings=[(across(each.tokens), name_of(_crossing(each))) for each in comparison.crossovers],
         target=None if comparison.target_tokens is None else across(comparison.target_tokens),
     )
+
+
+def _crossing(each: Crossover) -> str:
+    end = " (its caps end)" if each.is_cap else ""
+    return f"{each.before}{end} to {each.after} at {short(round(each.tokens))}"
 
 
 def _path(places: Sequence[float], heights: Sequence[float | None]) -> str:

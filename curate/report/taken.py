@@ -64,6 +64,8 @@ def describe_repeats(given: SelectionFacts, repeats: int) -> list[str]:
     what = f"{grouped(budget)} tokens of {grouped(unique)} in the pool"
     if not whole:
         return [f"once: the budget is {what}, and the document is in the cut"]
+    if repeats == whole and budget % unique == 0:
+        return [f"{repeats} times: the budget is {what}, all of them {grouped(whole)} times"]
     rest = "and once more for the cut of the rest" if repeats > whole else "the cut of the rest is without it"
     return [f"{repeats} times: the budget is {what}, all of them {grouped(whole)} times, {rest}"]
 

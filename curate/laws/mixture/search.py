@@ -85,8 +85,11 @@ def capped(shares: Floats, caps: Floats) -> Floats:
         part = np.minimum(found[rows], caps)
         room = caps - part
         weight = np.where(room > 0, part, 0.0)
-        weight = np.where(weight.sum(axis=1, keepdims=True) > 0, weight, room)
-        found[rows] = part + above[rows, None] * weight / weight.sum(axis=1, keepdims=True)
+        # Shares of next to nothing count as none: quotients of the smallest numbers do not add up to 1.
+        weight = np.where(weight.sum(axis=1, keepdims=True) > 1e-200, weight, room)
+        total = weight.sum(axis=1, keepdims=True)
+        part_of = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        found[rows] = part + above[rows, None] * part_of
     return np.minimum(found, caps)
 
 

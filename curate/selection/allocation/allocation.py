@@ -15,6 +15,10 @@ from curate.errors import DataError
 FORMAT = 1
 
 
+UNVALUED = "prior equal"
+"""`valued_by` of a plan for which nothing says what pools are worth."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
     """How the allocation moves when what it rests on is another."""
@@ -73,9 +77,10 @@ class Allocation:
             for n, cap, unique in zip(self.tokens, self.caps, self.unique_tokens, strict=True)
         )
 
-    def tokens_by_pool(self) -> dict[str, int]:
-        """Tokens of each pool, by name."""
-        return dict(zip(self.names, self.tokens, strict=True))
+    @property
+    def is_valued(self) -> bool:
+        """Whether `values` and `marginal` say something: a mixture by a law has no utilities of its own."""
+        return self.rule != "mixture" or self.valued_by != UNVALUED
 
     def as_text(self) -> str:
         """Write the table for a terminal."""

@@ -8,10 +8,12 @@ that is carried out (solve.py).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
+
+import numpy as np
 
 from curate.errors import ConfigError
 from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
@@ -25,6 +27,8 @@ from curate.selection.allocation.solve import utilities_for
 
 STEPS_PER_DOUBLING = 3
 DOUBLINGS = 5
+TIE = 1e-6
+"""Relative difference of predictions below which candidates are equal."""
 TOLERANCE = 1e-3
 """Of a crossover, relative."""
 MAX_CROSSOVERS = 8
@@ -82,7 +86,7 @@ def compare(
         crossovers=_crossovers(found, grid, value),
         filter_crossovers=_crossovers([each for each in found if each.is_nested], grid, value),
         target_tokens=target,
-        warnings=utilities.warnings,
+        warnings=(*utilities.warnings, *_advice(settings.rule, found, grid, target, value)),
     )
 
 
@@ -121,13 +125,51 @@ def _grid(target: int, most: int) -> list[int]:
     return grid if len(grid) > 1 else [grid[0], grid[0] + 1]
 
 
+def _change(
+    by_name: Mapping[str, Candidate], between: tuple[int, int], before: str, after: str, value: Value
+) -> Crossover | None:
+    """Say how the best candidate changes; None where both are the same plan from there on."""
+    left, right = between
+    is_cap = value(by_name[before], right) is None
+    if not is_cap and np.array_equal(by_name[before].tokens(right), by_name[after].tokens(right)):
+        return None
+    return Crossover(tokens=math.sqrt(left * right), before=before, after=after, is_cap=is_cap)
+
+
+def _advice(
+    rule: str, found: Sequence[Candidate], grid: Sequence[int], target: int, value: Value
+) -> tuple[str, ...]:
+    """Say where the law prefers another candidate, or fewer tokens, to what the rule makes of the budget."""
+    by_name = {each.name: each for each in found}
+    own = value(by_name[rule], target) if rule in by_name else None
+    if own is None:
+        return ()
+    texts, at_target = [], {each.name: value(each, target) for each in widest_first(found)}
+    best = best_of(at_target)
+    least = at_target[best]
+    if least is not None and least < own - TIE * abs(own):
+        why = "the rule adds up what tokens are worth pool by pool, the law predicts their mixture"
+        texts.append(
+            f"at this budget {best} is predicted to be better than {rule}: {least:.4g}, {own:.4g}; {why}"
+        )
+    fewer = {n: each for n in grid if n < target and (each := value(by_name[rule], n)) is not None}
+    at = min(fewer, key=lambda n: fewer[n], default=target)
+    if fewer and fewer[at] < own - TIE * abs(own):
+        texts.append(
+            f"{at:,} tokens by the rule {rule} are predicted to be better than {target:,}: {fewer[at]:.4g}, "
+            f"{own:.4g}; what is added are repeats and pools of little worth"
+        )
+    return tuple(texts)
+
+
 def _crossovers(found: Sequence[Candidate], grid: Sequence[int], value: Value) -> tuple[Crossover, ...]:
     """Find where the best candidate changes."""
 
     def best(budget: int) -> str:
         return best_of({each.name: value(each, budget) for each in widest_first(found)})
 
-    crossovers = []
+    by_name = {each.name: each for each in found}
+    crossovers: list[Crossover] = []
     for low, high in pairwise(grid):
         left, last = low, best(high)
         for _ in range(MAX_CROSSOVERS):
@@ -138,6 +180,7 @@ def _crossovers(found: Sequence[Candidate], grid: Sequence[int], value: Value) -
             while right > left + 1 and right > left * (1 + TOLERANCE):
                 middle = min(max(round(math.sqrt(left * right)), left + 1), right - 1)
                 left, right = (middle, right) if best(middle) == before else (left, middle)
-            crossovers.append(Crossover(tokens=math.sqrt(left * right), before=before, after=best(right)))
+            crossing = _change(by_name, (left, right), before, best(right), value)
+            crossovers += [] if crossing is None else [crossing]
             left = right
     return tuple(crossovers)

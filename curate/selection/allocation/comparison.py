@@ -4,7 +4,7 @@ Not here: how it is computed (compare.py), how it is drawn (the report).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from curate.errors import DataError
@@ -30,6 +30,13 @@ class Crossover:
     tokens: float
     before: str
     after: str
+    is_cap: bool = False
+    """The candidate before ends there under its caps; it is not overtaken."""
+
+    def as_text(self) -> str:
+        """Write the change for people."""
+        end = ", where the caps of the first end" if self.is_cap else ""
+        return f"{self.before} -> {self.after} at {self.tokens:.3g} tokens{end}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +77,17 @@ class Comparison:
             table.append((f"{budget:,}", *cells, best[place]))
         lines = [f"predicted {self.quality}, lower is better, by {self.law}", "", *aligned(table, left=())]
         for title, found in (("best", self.crossovers), ("best filter", self.filter_crossovers)):
-            text = "; ".join(f"{each.before} -> {each.after} at {each.tokens:.3g} tokens" for each in found)
+            text = "; ".join(each.as_text() for each in found)
             lines.append(f"{title}: {text or 'the same at all budgets'}")
+        if any(value is None for curve in self.curves for value in curve.predicted):
+            lines.append("- the caps of the candidate do not give so many tokens")
         return "\n".join([*lines, *(f"warning: {text}" for text in self.warnings)])
 
     def to_json(self) -> dict[str, Any]:
         """Give the comparison as JSON values."""
 
         def crossings(found: tuple[Crossover, ...]) -> list[dict[str, Any]]:
-            return [{"tokens": each.tokens, "before": each.before, "after": each.after} for each in found]
+            return [asdict(each) for each in found]
 
         return {
             "format": FORMAT,
@@ -130,7 +139,12 @@ class Comparison:
 
         def crossings(key: str) -> tuple[Crossover, ...]:
             return tuple(
-                Crossover(tokens=float(each["tokens"]), before=str(each["before"]), after=str(each["after"]))
+                Crossover(
+                    tokens=float(each["tokens"]),
+                    before=str(each["before"]),
+                    after=str(each["after"]),
+                    is_cap=bool(each["is_cap"]),
+                )
                 for each in value[key]
             )
 

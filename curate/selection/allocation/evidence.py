@@ -29,6 +29,8 @@ from curate.selection.mixer import Floats, listed
 
 FORMAT = 1
 CONTENT_MODULUS = 1 << 128
+MAX_NUMBER = 1e9
+"""Size of a utility or a half life above which it is a slip of the file."""
 
 Parts = tuple[tuple[int, float], ...]
 """Pools of the evidence, by place, that make up a pool, with their shares of its tokens."""
@@ -161,7 +163,10 @@ class Evidence:
         for part in parts:
             for place, _ in part:
                 if given[place] is None:
-                    raise ConfigError(f"{self.source}: pool {self.pools[place].name!r} has no number: {key}")
+                    raise ConfigError(
+                        f"{self.source}: pool {self.pools[place].name!r} has no number: {key}",
+                        hint="runs that repeat the pool say its half life (`curate laws fit`)",
+                    )
         return np.array([math.fsum(share * float(given[place]) for place, share in part) for part in parts])
 
     def ends(self, parts: Sequence[Parts]) -> tuple[Floats, Floats] | None:
@@ -238,6 +243,8 @@ def _pool(name: str, value: Any, at: str) -> EvidencePool:
     for number in numbers:
         if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
             raise DataError(f"{at}: a number is wanted, not: {number!r}")
+        if number is not None and abs(number) > MAX_NUMBER:
+            raise DataError(f"{at}: a number is within {MAX_NUMBER:g}, not: {str(number)[:40]}")
     return EvidencePool(
         name=name,
         unique_tokens=value["unique_tokens"],

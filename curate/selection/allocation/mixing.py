@@ -20,6 +20,7 @@ from curate.selection.allocation.allocation import Shift
 from curate.selection.allocation.evidence import Evidence
 from curate.selection.allocation.pools import Pools, check_supply
 from curate.selection.allocation.program import Program, Solution, solve
+from curate.selection.allocation.proportional import natural_tokens, stratified_tokens
 from curate.selection.allocation.sensitivity import shift_of
 from curate.selection.allocation.whole import whole_tokens
 from curate.selection.mixer import Floats, Ints, by_pool, listed
@@ -134,6 +135,17 @@ def mixture_tokens(pools: Pools, target: int, program: Program) -> tuple[Ints, S
     check_supply(pools, target)
     solution = solve(program)
     return whole_tokens(solution.shares * target, np.minimum(pools.caps, target), target), solution
+
+
+def predicted_text(pools: Pools, target: int, program: Program, tokens: Ints) -> str:
+    """Say what the law predicts for the plan, the natural and the stratified mix under the same caps."""
+    plans = {
+        "this plan": tokens,
+        "natural": natural_tokens(pools, target),
+        "stratified": stratified_tokens(pools, target),
+    }
+    found = ", ".join(f"{name} {program.objective(each / target):.6g}" for name, each in plans.items())
+    return f"objective of the law, lower is better, less its constants: {found}"
 
 
 def mixture_shifts(pools: Pools, target: int, program: Program, tokens: Ints) -> tuple[Shift, ...]:

@@ -20,7 +20,9 @@ from curate.selection.allocation.mixing import (
     LAW,
     mixture_shifts,
     mixture_tokens,
+    predicted_text,
     program_of,
+    slopes_by_name,
     slopes_from_evidence,
     slopes_from_law,
 )
@@ -45,6 +47,7 @@ class _Found:
     tokens: Ints
     level: float | None = None
     shifts: tuple[Shift, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: Allocate) -> Allocation:
@@ -52,8 +55,7 @@ def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: All
 
     Raises:
         ConfigError: A setting is wrong, nothing says what pools are worth where the rule needs it, or the
-        pools
-            cannot give the target under their caps.
+            pools cannot give the target under their caps.
         DataError: Pools or files are wrong.
     """
     target = parse_target(target_tokens)
@@ -79,7 +81,7 @@ def allocate(supplies: Sequence[Supply], target_tokens: int | str, settings: All
         level=found.level,
         contents=tuple(supply.content for supply in pools.supplies),
         sensitivity=found.shifts,
-        warnings=(*utilities.warnings, *_cap_warnings(pools, target, found.tokens, settings)),
+        warnings=(*utilities.warnings, *found.notes, *_cap_warnings(pools, target, found.tokens, settings)),
     )
 
 
@@ -89,6 +91,8 @@ def utilities_for(pools: Pools, settings: Allocate, evidence: Evidence | None) -
     Raises:
         ConfigError: The rule is marginal and nothing says it; or the evidence does not apply.
     """
+    if settings.rule == "mixture" and evidence is not None:
+        slopes_by_name(evidence.law, [], at=evidence.source)
     if evidence is not None and evidence.law.get("law") != LAW:
         from curate.selection.allocation.fitted import fitted_utilities
 
@@ -125,7 +129,8 @@ def _by_rule(
             )
         program = program_of(pools, target, slopes, kl=settings.kl)
         tokens, _ = mixture_tokens(pools, target, program)
-        return _Found(tokens=tokens, shifts=mixture_shifts(pools, target, program, tokens))
+        notes = (predicted_text(pools, target, program, tokens),)
+        return _Found(tokens=tokens, shifts=mixture_shifts(pools, target, program, tokens), notes=notes)
     return _Found(tokens=proportional(pools, target, weights_of(pools, settings)))
 
 

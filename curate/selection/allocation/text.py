@@ -32,7 +32,7 @@ def allocation_as_text(plan: "Allocation") -> str:
         )
     lines = [
         f"{plan.target_tokens:,} tokens of {len(plan.names):,} pools by the rule {plan.rule}; "
-        f"utilities: {plan.valued_by}, decay {plan.decay}",
+        + (f"utilities: {plan.valued_by}, decay {plan.decay}" if plan.is_valued else "by a law of mixtures"),
         "",
         *aligned(table),
     ]
@@ -41,7 +41,7 @@ def allocation_as_text(plan: "Allocation") -> str:
     if any(full):
         lines.append("* at its cap")
     worth = ", ".join(f"{name} {value:.4g}" for name, value in plan.values.items())
-    lines += ["", f"worth of the tokens together: {worth}"]
+    lines += ["", f"worth of the tokens together: {worth}"] if plan.is_valued else []
     lines += [f"warning: {text}" for text in plan.warnings]
     if plan.sensitivity:
         lines += ["", "how sure: where the tokens go when what this rests on is another", *_shifts(plan)]
