@@ -32,16 +32,18 @@ def test_tokens_and_params_give_the_table_and_a_loss(curate, path, tmp_path):
     assert done.code == 0, done.err
     assert "300,000 tokens of 4 pools by the rule marginal" in done.out
     assert all(f"\n{name} " in done.out for name in ("q0-10", "q10-20", "q20-40", "q40-100"))
-    assert "natural" in done.out and "stratified" in done.out and "how sure" in done.out
+    assert (
+        "FLOPs" in done.out and "natural" in done.out and "stratified" in done.out and "how sure" in done.out
+    )
     assert done.out.count("not measured on these pools") == 1
-    found = curate("plan", path, "--tokens", "300K", "--params", "1e6", "-q", "--json").value["budget"]
+    found = curate("plan", path, "--tokens", "3e5", "--params", "1M", "-q", "--json").value["budget"]
     unique = min(found["unique_tokens"], 300_000)
     assert found["predicted_loss"] == float(DataConstrained.published().predict(1e6, 300_000, unique))
     assert f"predicted loss {found['predicted_loss']:.4f}" in done.out
     assert found["flops"] == 6 * 1e6 * 300_000
     assert sum(found["allocation"]["pools"]["tokens"]) == 300_000
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
-    assert recipe["plan"]["budget"] == "300K" and recipe["plan"]["compute"]["params"] == 1e6
+    assert recipe["plan"]["budget"] == "3e5" and recipe["plan"]["compute"]["params"] == 1e6
 
 
 def test_growing_budgets_widen_the_tiers_and_repeat_more(curate, path):
@@ -79,6 +81,7 @@ def test_flops_and_params_are_tokens(curate, path):
     [
         (["--tokens", "1M", "--flops", "1e12"], "both say how many tokens"),
         (["--tokens", "1G"], "a budget looks like"),
+        (["--params", "7X"], "a number looks like 7B, 350M or 1e22, not: 7X"),
         (["--tokens", "-5"], "not below 0"),
         (["--flops", "nan"], "plan.compute.flops"),
         (["--flops", "0"], "greater than 0"),

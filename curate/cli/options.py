@@ -37,6 +37,20 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Part = Annotated[str | None, typer.Option("--part", metavar="I/N", help="Measure only part I of N (from 1).")]
 
 
+def parse_amount(text: str) -> float:
+    """Read a number such as 1e22, 7B or 350M.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    units = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise typer.BadParameter(f"a number looks like 7B, 350M or 1e22, not: {text}") from None
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"curate {importlib.metadata.version('curate')}")

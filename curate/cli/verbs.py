@@ -19,6 +19,7 @@ from curate.cli.options import (
     Set,
     Threads,
     app,
+    parse_amount,
     print_result,
 )
 
@@ -100,11 +101,21 @@ def plan(  # over: the options of a command are its parameters
     ] = None,
     flops: Annotated[
         float | None,
-        typer.Option("--flops", metavar="C", help="Budget as compute: C = 6 x parameters x tokens."),
+        typer.Option(
+            "--flops",
+            metavar="C",
+            parser=parse_amount,
+            help="Budget as compute: C = 6 x parameters x tokens.",
+        ),
     ] = None,
     params: Annotated[
         float | None,
-        typer.Option("--params", metavar="P", help="Parameters of the model, which predict a loss."),
+        typer.Option(
+            "--params",
+            metavar="P",
+            parser=parse_amount,
+            help="Parameters of the model, which predict a loss.",
+        ),
     ] = None,
     threads: Threads = None,
     memory: Memory = "2GiB",

@@ -1,7 +1,7 @@
 """Token budgets: how they are written, and how one budget becomes the budgets of pools.
 
-`3B`, `200M`, `1.5T` and whole numbers are tokens; `0.1` and `10%` are fractions of what is available. All
-arithmetic is on integers and exact fractions. Not here: which documents fill a budget (cutter.py).
+`3B`, `200M`, `1.5T`, `3e9` and whole numbers are tokens; `0.1` and `10%` are fractions of what is available.
+All arithmetic is on integers and exact fractions. Not here: which documents fill a budget (cutter.py).
 """
 
 import math
@@ -16,7 +16,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 Budget = int | Fraction
 """Tokens (an int), or a fraction of what is available."""
 
-_TEXT = re.compile(r"(\d[\d_]*(?:\.\d+)?|\.\d+)\s*([KMBT%]?)")
+_TEXT = re.compile(r"(\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE]\+?(\d{1,2}))?\s*([KMBT%]?)")
 
 
 def parse_budget(value: int | float | str) -> Budget:
@@ -51,8 +51,9 @@ def _split(value: float | str) -> tuple[Fraction, str]:
         if math.isfinite(value):
             return Fraction(repr(value)), "."
     elif match := _TEXT.fullmatch(value.strip()):
-        number, unit = match.groups()
-        return Fraction(number.replace("_", "")), "." if not unit and "." in number else unit
+        number, power, unit = match.groups()
+        is_fraction = not unit and power is None and "." in number
+        return Fraction(number.replace("_", "")) * 10 ** int(power or 0), "." if is_fraction else unit
     raise ConfigError(f"a budget looks like 3B, 200M, 1_000_000, 0.1 or 10%: {value}")
 
 

@@ -16,6 +16,8 @@ READ = [
     ("1.5T", 1_500_000_000_000),
     ("0.5 K", 500),
     ("1_000", 1000),
+    ("3e6", 3_000_000),
+    ("1.5e+9", 1_500_000_000),
     ("7", 7),
     (7, 7),
     (0, 0),
@@ -50,6 +52,8 @@ def test_a_budget_is_tokens_or_a_fraction(written, budget):
         ("101%", "at most 1"),
         ("1.0001K", "a whole number of tokens: 1.0001K"),
         ("1/2", "a budget looks like 3B"),
+        ("1e-3", "a budget looks like 3B"),
+        ("1.5e0", "a whole number of tokens: 1.5e0"),
     ],
 )
 def test_what_is_no_budget_is_refused(written, message):

@@ -69,12 +69,14 @@ class Comparison:
 
     def as_text(self) -> str:
         """Write predictions and crossovers for a terminal."""
-        table: list[Sequence[str]] = [("tokens", *(curve.name for curve in self.curves), "best")]
+        flops = () if self.flops is None else ("FLOPs",)
+        table: list[Sequence[str]] = [("tokens", *flops, *(curve.name for curve in self.curves), "best")]
         best = self.best()
         for place, budget in enumerate(self.budgets):
             values = (curve.predicted[place] for curve in self.curves)
             cells = ("-" if value is None else f"{value:.4f}" for value in values)
-            table.append((f"{budget:,}", *cells, best[place]))
+            compute = () if self.flops is None else (f"{self.flops[place]:.3g}",)
+            table.append((f"{budget:,}", *compute, *cells, best[place]))
         lines = [f"predicted {self.quality}, lower is better, by {self.law}", "", *aligned(table, left=())]
         for title, found in (("best", self.crossovers), ("best filter", self.filter_crossovers)):
             text = "; ".join(each.as_text() for each in found)
