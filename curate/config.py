@@ -71,6 +71,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(text, name=str(path))
 
 
+def read_source(source: str | Path | dict[str, Any], *, name: str = "settings") -> dict[str, Any]:
+    """Read settings from a file, a mapping, or YAML text with a line break.
+
+    Those of a file are called as the file, under `name`, where they have no name of their own.
+
+    Raises:
+        ConfigError: it is no YAML that is allowed.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(source, dict):
+        return source
+    if isinstance(source, str) and "\n" in source:
+        return parse_yaml(source, name=name)
+    values = read_yaml(Path(source))
+    values.setdefault("name", Path(source).stem)
+    return values
+
+
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return a copy of `values` with each `a.b=c` set; `c` is read as YAML, list positions are numbers.
 

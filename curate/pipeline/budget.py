@@ -13,6 +13,7 @@ from typing import Any
 
 from curate.errors import ConfigError
 from curate.files import to_json
+from curate.laws.chinchilla import FLOPS_PER_TOKEN
 from curate.pipeline.plansettings import Budgets, Plan
 from curate.selection.allocation.allocation import Allocation
 from curate.selection.allocation.compare import compare
@@ -23,7 +24,6 @@ from curate.selection.allocation.solve import allocate
 from curate.selection.budget import resolve_budget, split_budget
 
 FORMAT = 1
-FLOPS_PER_PARAM_TOKEN = 6
 MAX_COMPARED = 1000
 """Pools above which candidates are not compared over budgets, which takes minutes for 100,000."""
 
@@ -146,12 +146,12 @@ def _target(plan: Plan, unique: int, tokens: int | None) -> _Target:
     from curate.laws.data_constrained import DataConstrained
 
     loss = float(DataConstrained.published().predict(params, tokens, min(unique, tokens)))
-    return _Target(tokens=tokens, flops=FLOPS_PER_PARAM_TOKEN * params * tokens, params=params, loss=loss)
+    return _Target(tokens=tokens, flops=FLOPS_PER_TOKEN * params * tokens, params=params, loss=loss)
 
 
 def _tokens_of(flops: float, params: float | None, unique: int) -> tuple[int, float]:
     if params is not None:
-        tokens = int(flops / (FLOPS_PER_PARAM_TOKEN * params))
+        tokens = int(flops / (FLOPS_PER_TOKEN * params))
         if tokens < 1:
             raise ConfigError(
                 f"{flops:g} FLOPs are less than a token for a model of so many parameters: {params:g}",

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate import _rust
-from curate.config import apply_overrides, build, parse_yaml, read_yaml
+from curate.config import apply_overrides, build, read_source
 from curate.errors import ConfigError, DataError
 from curate.files import hash_file, make_dirs, replace_json
 from curate.models import hashed_linear
@@ -71,14 +71,7 @@ def load_importance(
         ConfigError: with every wrong key.
         FileNotFoundError: there is no such file.
     """
-    if isinstance(source, dict):
-        values = source
-    elif isinstance(source, str) and "\n" in source:
-        values = parse_yaml(source, name="settings")
-    else:
-        values = read_yaml(Path(source))
-        values.setdefault("name", Path(source).stem)
-    return build(TrainImportance, apply_overrides(values, overrides or []))
+    return build(TrainImportance, apply_overrides(read_source(source), overrides or []))
 
 
 def train_importance(

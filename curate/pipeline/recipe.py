@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from curate.config import apply_overrides, build, parse_yaml, read_yaml
+from curate.config import apply_overrides, build, read_source
 from curate.dedup.exact import Exact
 from curate.dedup.near import Near
 from curate.dedup.parts import DuplicateParts, NgramOverlap
@@ -265,23 +265,11 @@ def parse_stages(entries: Entries) -> tuple[StageModel, ...]:
     return tuple(stages)
 
 
-def load_recipe(
-    source: str | Path | dict[str, Any], *, overrides: list[str] | None = None, name: str | None = None
-) -> Recipe:
+def load_recipe(source: str | Path | dict[str, Any], *, overrides: list[str] | None = None) -> Recipe:
     """Read a recipe from a file, a mapping, or YAML text with a line break, and apply `a.b=c` overrides.
 
     Raises:
         ConfigError: with every wrong key.
         FileNotFoundError: there is no such file.
     """
-    if isinstance(source, dict):
-        values = source
-    elif isinstance(source, str) and "\n" in source:
-        values = parse_yaml(source)
-    else:
-        values = read_yaml(Path(source))
-        name = name or Path(source).stem
-    values = apply_overrides(values, overrides or [])
-    if name and "name" not in values:
-        values["name"] = name
-    return build(Recipe, values)
+    return build(Recipe, apply_overrides(read_source(source, name="recipe"), overrides or []))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from curate.config import apply_overrides, build, parse_yaml, read_yaml
+from curate.config import apply_overrides, build, read_source
 from curate.errors import DataError
 from curate.files import make_dirs, replace_json
 from curate.models.card import FORMAT, describe_held_out, describe_threshold, find_card
@@ -85,14 +85,7 @@ def load_training(
         ConfigError: with every wrong key.
         FileNotFoundError: there is no such file.
     """
-    if isinstance(source, dict):
-        values = source
-    elif isinstance(source, str) and "\n" in source:
-        values = parse_yaml(source, name="settings")
-    else:
-        values = read_yaml(Path(source))
-        values.setdefault("name", Path(source).stem)
-    return build(TrainClassifier, apply_overrides(values, overrides or []))
+    return build(TrainClassifier, apply_overrides(read_source(source), overrides or []))
 
 
 def train_classifier(

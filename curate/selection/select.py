@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from curate import _rust
 from curate.errors import ConfigError
+from curate.selection.allocation.pools import CONTENT_MODULUS
 from curate.selection.budget import pool_budgets
 from curate.selection.candidates import Rows, Scale, candidate_rows, key_of
 from curate.selection.cutter import Candidates, Cut, find_cuts, taken
@@ -95,7 +96,7 @@ class _Supplies:
         self.docs[codes] += np.bincount(inverse, minlength=len(codes))
         self.tokens[codes] += np.bincount(inverse, tokens, len(codes)).astype(np.int64)
         for code, value in zip(codes.tolist(), sums.to_pylist(), strict=True):
-            self.content[code] = (self.content[code] + int.from_bytes(value, "little")) % 2**128
+            self.content[code] = (self.content[code] + int.from_bytes(value, "little")) % CONTENT_MODULUS
 
     def see(self, pools: np.ndarray) -> None:
         missing = (int(pools.max()) + 1 if len(pools) else 0) - len(self.docs)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from curate.errors import ConfigError
+from curate.laws.chinchilla import FLOPS_PER_TOKEN
 from curate.selection.allocation.candidates import Candidate, candidates, check_budgets
 from curate.selection.allocation.comparison import Comparison, Crossover, Curve, best_of, widest_first
 from curate.selection.allocation.evidence import read_evidence
@@ -33,7 +34,6 @@ TOLERANCE = 1e-3
 """Of a crossover, relative."""
 MAX_CROSSOVERS = 8
 """Between two budgets of the grid."""
-FLOPS_PER_TOKEN = 6
 
 Value: TypeAlias = Callable[[Candidate, int], float | None]
 """What is predicted for a candidate at a budget."""

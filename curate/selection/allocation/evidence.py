@@ -24,11 +24,10 @@ import numpy as np
 
 from curate.errors import ConfigError, DataError
 from curate.files import read_json, replace_json
-from curate.selection.allocation.pools import Supply, is_content
+from curate.selection.allocation.pools import CONTENT_MODULUS, Supply, is_content
 from curate.selection.mixer import Floats, listed
 
 FORMAT = 1
-CONTENT_MODULUS = 1 << 128
 MAX_NUMBER = 1e9
 """Size of a utility or a half life above which it is a slip of the file."""
 

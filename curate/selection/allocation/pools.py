@@ -22,6 +22,8 @@ from curate.selection.allocation.settings import EVERY_OTHER
 from curate.selection.budget import parse_budget
 from curate.selection.mixer import Floats, Ints, check_names, listed
 
+CONTENT_MODULUS = 1 << 128
+"""Fingerprints of pools add up modulo this."""
 MAX_TOKENS = 2**60
 """Tokens of a pool and of a target are below this, so that sums of two fit in 64 bits."""
 
