@@ -148,6 +148,27 @@ class MixtureFit:
         return Evidence(law=self.fitted.law.to_json(), pools=tuple(found), source=source)
 
 
+def _directions(runs: MixtureRuns) -> list[str]:
+    """Say in how many directions the mixtures differ, where it is fewer than there are.
+
+    Raises:
+        DataError: all mixtures are the same.
+    """
+    spread = runs.shares - runs.shares.mean(axis=0)
+    rank = int((np.linalg.svd(spread, compute_uv=False) > 1e-6).sum())
+    if rank == 0 and len(spread) > 1:
+        raise DataError(
+            f"all {len(spread)} runs have the same mixture: nothing says what another would give",
+            hint="train the mixtures of `curate mix swarm`",
+        )
+    if rank >= len(runs.pools) - 1:
+        return []
+    return [
+        f"the runs' mixtures differ in {rank} of {len(runs.pools) - 1} directions: pools that always move "
+        "together are not told apart, and weights between them are the natural ones at best"
+    ]
+
+
 def fit_mixture(
     frame: pl.DataFrame, pools: Sequence[NaturalPool] | None, settings: MixtureFitSettings
 ) -> MixtureFit:
@@ -169,6 +190,7 @@ def fit_mixture(
     kind = MIXTURE_LAWS[settings.law]
     notes: list[str] = []
     runs = _runs(frame, settings, notes)
+    notes += _directions(runs)
     natural = _natural(runs, pools, notes)
     given = dict(settings.settings)
     if settings.weights is not None:

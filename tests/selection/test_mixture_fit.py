@@ -156,6 +156,17 @@ def test_nonsense_is_refused(frame, pools, changed, error, message) -> None:
         fitted(frame, pools, **changed)
 
 
+def test_mixtures_that_do_not_differ_are_refused_or_said() -> None:
+    shares = [name for name in FRAME.columns if name.startswith("share.")]
+    same = FRAME.with_columns(pl.lit(1 / len(shares)).alias(name) for name in shares)
+    with pytest.raises(DataError, match="all 60 runs have the same mixture"):
+        fitted(same)
+    first, second = shares[:2]
+    half = (pl.col(first) + pl.col(second)) / 2
+    tied = FRAME.with_columns(half.alias(first), half.alias(second))
+    assert any("differ in 2 of 3 directions" in note for note in fitted(tied, kl=0.05).notes)
+
+
 def test_an_unknown_pool_is_refused_by_name() -> None:
     more = [*NATURAL, NaturalPool(name="x", amount=1.0, unique_tokens=1, content=None)]
     with pytest.raises(ConfigError, match="the law does not know the pool x"):
