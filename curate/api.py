@@ -35,9 +35,7 @@ __all__ = [
 def _session(
     recipe: Source, overrides: list[str] | None, num_threads: int | None, memory: str
 ) -> pipeline.Session:
-    limits = pipeline.Limits(
-        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(num_threads, memory)
     return pipeline.Session(pipeline.load_recipe(recipe, overrides=overrides), limits=limits)
 
 
@@ -137,9 +135,7 @@ def train_classifier(
         ConfigError: a setting is wrong, or the model is larger than `memory`.
         DataError: a label has no documents.
     """
-    limits = pipeline.Limits(
-        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(num_threads, memory)
     return pipeline.train_classifier(pipeline.load_training(source, overrides=overrides), limits=limits)
 
 
@@ -156,9 +152,7 @@ def train_importance(
         ConfigError: a setting is wrong, or counts and weights are larger than `memory`.
         DataError: a target or the raw text has no n-grams.
     """
-    limits = pipeline.Limits(
-        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(num_threads, memory)
     return pipeline.train_importance(pipeline.load_importance(source, overrides=overrides), limits=limits)
 
 
@@ -181,9 +175,7 @@ def export(
         DataError: a shard is not what the plan was made of.
         StateError: the run has no plan, or the folder holds something else.
     """
-    limits = pipeline.Limits(
-        num_threads=num_threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(num_threads, memory)
     asked = build(Export, {"to": to, **settings})
     return export_files(open_run(run_dir, limits=limits), Path(output), asked)
 

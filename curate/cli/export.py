@@ -94,9 +94,7 @@ def export(  # over: the options of a command are its parameters
     stop.listen(lambda text: print(text, file=sys.stderr, flush=True))
     run = pipeline.open_run(
         run_dir,
-        limits=pipeline.Limits(
-            num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-        ),
+        limits=pipeline.Limits.of(threads, memory),
         relocate=read_places(relocate),
         progress=pipeline.Silent() if quiet else pipeline.terminal_progress(),
         stop=stop,

@@ -22,9 +22,7 @@ def open_session(
     """Open a recipe, with progress on stderr."""
     from curate import pipeline
 
-    limits = pipeline.Limits(
-        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(threads, memory)
     progress = pipeline.Silent() if quiet else pipeline.terminal_progress()
     stop = pipeline.Stop()
     stop.listen(lambda text: print(text, file=sys.stderr, flush=True))

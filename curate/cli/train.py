@@ -28,9 +28,7 @@ def classifier(
     """Train a fastText classifier on labelled or graded documents; one with the same inputs is found."""
     from curate import pipeline
 
-    limits = pipeline.Limits(
-        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(threads, memory)
     found = pipeline.train_classifier(
         pipeline.load_training(train, overrides=overrides),
         limits=limits,
@@ -51,9 +49,7 @@ def importance(
     """Fit importance weights (DSIR) of target text against raw text; one with the same inputs is found."""
     from curate import pipeline
 
-    limits = pipeline.Limits(
-        num_threads=threads or pipeline.default_threads(), memory_bytes=pipeline.parse_bytes(memory)
-    )
+    limits = pipeline.Limits.of(threads, memory)
     found = pipeline.train_importance(
         pipeline.load_importance(train, overrides=overrides),
         limits=limits,

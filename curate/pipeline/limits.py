@@ -7,6 +7,7 @@ interpreter and its libraries take about 150 MiB beside it.
 import os
 import re
 from dataclasses import dataclass
+from typing import Self
 
 from curate.errors import ConfigError
 
@@ -58,6 +59,15 @@ class Limits:
             raise ConfigError(
                 f"--memory must be at least {MIN_MEMORY >> 20}MiB: {self.memory_bytes >> 20}MiB"
             )
+
+    @classmethod
+    def of(cls, num_threads: int | None, memory: str) -> Self:
+        """Read what a command is told: None is `default_threads`, memory is a size such as `2GiB`.
+
+        Raises:
+            ConfigError: a size or CURATE_NUM_THREADS cannot be read, or the memory is too little.
+        """
+        return cls(num_threads=num_threads or default_threads(), memory_bytes=parse_bytes(memory))
 
     @property
     def batch_bytes(self) -> int:
